@@ -1,0 +1,51 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test check format lock matrix clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Set up the environment in .venv
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "wg-orchestrator needs Python 3.10 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install ## Serve on port 8000
+	@exec $(BIN)/wg-orchestrator serve
+
+demo: install ## A service and a few peers that come and go, on one screen
+	@exec $(BIN)/wg-orchestrator demo
+
+test: install ## Run all tests
+	$(BIN)/pytest
+
+check: install ## Check format, lint, types, architecture and documents
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/test_documents.py
+
+format: install ## Format the code, and fix what lint can fix
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--upgrade pyproject.toml --output-file requirements/run.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--constraint requirements/run.txt pyproject.toml --group dev --output-file requirements/dev.txt
+
+matrix: ## Run the tests on each Python there is, and once with the oldest versions that pyproject.toml allows (needs uv)
+	.ci/matrix
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .matrix .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
