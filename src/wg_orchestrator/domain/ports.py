@@ -1,0 +1,60 @@
+"""What the core asks of the world. An adapter keeps every promise here; `tests/contracts` checks them."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from wg_orchestrator.domain.events import MembershipEvent
+from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.tenant import Tenant
+from wg_orchestrator.domain.tenant_id import TenantId
+
+Subscriber = TypeVar("Subscriber", contravariant=True)
+
+
+class TenantRepository(Protocol):
+    """Holds the tenants, and puts the events of each into one order."""
+
+    def get(self, tenant_id: TenantId) -> Tenant:
+        """The tenant as of the last event committed here; an empty one if nobody is in it.
+
+        The tenant is shared: read it, decide with it, and leave `apply` to the repository. A tenant that nobody is
+        in costs nothing and is forgotten, and what is returned for it is good for one decision only.
+        """
+        ...
+
+    def count(self) -> int:
+        """How many tenants have peers. O(1)."""
+        ...
+
+    def follow(self, follower: Callable[[MembershipEvent], None]) -> None:
+        """Hand each event committed from now on, by whoever, to `follower`, in its tenant's order, once.
+
+        It is called right after the event was applied to its tenant, with no `await` in between. It must not raise.
+        """
+        ...
+
+    async def commit(self, event: MembershipEvent) -> None:
+        """Make `event` part of its tenant: on return it is applied here and the followers have it.
+
+        Raises Conflict if it contradicts what the tenant holds by now; then nothing has changed, and `get` shows
+        what was in the way.
+        """
+        ...
+
+
+class PeerNotifier(Protocol[Subscriber]):
+    """Tells the peers of each tenant who is there. A `Subscriber` is whatever the adapter can reach a peer by.
+
+    Nothing here waits for a peer, and a peer that fails or can't keep up harms no other: no method blocks or raises.
+    """
+
+    def welcome(self, tenant_id: TenantId, newcomer: Peer, others: Sequence[Peer], subscriber: Subscriber) -> None:
+        """Tell `subscriber` its own address and the `others`, then every later event of its tenant, in order."""
+        ...
+
+    def announce(self, event: MembershipEvent) -> None:
+        """Tell everyone welcomed to the event's tenant, once, but never the peer that it is about.
+
+        Who has left is told nothing any more.
+        """
+        ...

@@ -1,0 +1,59 @@
+"""Valid things, named by a number, for tests that need some and don't care which."""
+
+import base64
+import hashlib
+from collections.abc import Coroutine
+from ipaddress import ip_address, ip_network
+from typing import Any, TypeVar
+
+from wg_orchestrator.domain.events import PeerJoined, PeerLeft
+from wg_orchestrator.domain.ip_allocator import IPAllocator
+from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
+from wg_orchestrator.domain.tenant import Tenant
+from wg_orchestrator.domain.tenant_id import TenantId
+
+Result = TypeVar("Result")
+
+ACME = TenantId("acme")
+GLOBEX = TenantId("globex")
+
+
+def a_key_text(number: int) -> str:
+    raw = bytearray(hashlib.sha256(number.to_bytes(8, "big")).digest())
+    raw[31] &= 0x3F  # well below 2^255 - 19
+    return base64.b64encode(raw).decode()
+
+
+def a_key(number: int) -> PublicKey:
+    return PublicKey.parse(a_key_text(number))
+
+
+def a_name(number: int) -> DisplayName:
+    return DisplayName(f"peer-{number}")
+
+
+def a_peer(number: int, address: str | None = None) -> Peer:
+    return Peer(a_name(number), a_key(number), ip_address(address or f"100.64.0.{number}"))
+
+
+def joined(peer: Peer, tenant_id: TenantId = ACME) -> PeerJoined:
+    return PeerJoined(tenant_id, peer)
+
+
+def left(peer: Peer, tenant_id: TenantId = ACME) -> PeerLeft:
+    return PeerLeft(tenant_id, peer)
+
+
+def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100) -> Tenant:
+    return Tenant(ACME, IPAllocator(ip_network(network)), max_peers)
+
+
+def at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that never waits: no event loop is needed to run it."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    coroutine.close()
+    raise AssertionError("the coroutine waits for something")

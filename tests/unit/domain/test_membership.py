@@ -1,0 +1,142 @@
+from collections.abc import Callable
+from ipaddress import IPv4Network, ip_address
+
+import pytest
+
+from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, at_once, joined, left
+from tests.fakes import RecordingNotifier, Subscriber, Welcome
+from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
+from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached
+from wg_orchestrator.domain.events import MembershipEvent
+from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.tenant_id import TenantId
+
+
+class Service:
+    """The membership service on its in-memory repository, driven without an event loop."""
+
+    def __init__(self, max_peers: int = 10, max_tenants: int = 10) -> None:
+        self.tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), max_peers)
+        self.membership = MembershipService(self.tenants, RecordingNotifier(), max_tenants)
+
+    def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
+        subscriber = Subscriber()
+        return at_once(self.membership.join(tenant_id, a_name(number), a_key(number), subscriber)), subscriber
+
+    def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
+        at_once(self.membership.leave(tenant_id, peer))
+
+
+def test_a_newcomer_is_welcomed_with_everyone_but_itself() -> None:
+    service = Service()
+    service.join(1)
+    service.join(2)
+    peer, newcomer = service.join(3)
+    assert peer == a_peer(3)
+    assert newcomer.seen == [Welcome(a_peer(3), (a_peer(1), a_peer(2)))]
+
+
+def test_the_others_hear_of_a_join_and_a_leave_once() -> None:
+    service = Service()
+    _, first = service.join(1)
+    second, _ = service.join(2)
+    service.leave(second)
+    assert first.seen[1:] == [joined(a_peer(2)), left(a_peer(2))]
+
+
+def test_tenants_know_nothing_of_each_other() -> None:
+    service = Service()
+    here, here_sees = service.join(1, ACME)
+    there, there_sees = service.join(1, GLOBEX)
+    assert here == there
+    service.leave(here, ACME)
+    assert len(here_sees.seen) == len(there_sees.seen) == 1
+
+
+def test_a_refused_join_changes_nothing_and_is_announced_to_nobody() -> None:
+    service = Service(max_peers=2)
+    _, first = service.join(1)
+    with pytest.raises(KeyInUse):
+        service.join(1)
+    service.join(2)
+    with pytest.raises(PeerLimitReached):
+        service.join(3)
+    assert first.seen[1:] == [joined(a_peer(2))]
+    assert len(service.tenants.get(ACME).peers) == 2
+
+
+def test_a_tenant_over_the_limit_is_refused_while_the_known_ones_grow() -> None:
+    service = Service(max_tenants=1)
+    peer, _ = service.join(1, ACME)
+    service.join(2, ACME)
+    with pytest.raises(TenantLimitReached):
+        service.join(3, GLOBEX)
+    service.leave(peer)
+    service.leave(a_peer(2))
+    service.join(3, GLOBEX)
+
+
+def test_leaving_twice_takes_nobody_else_out() -> None:
+    service = Service()
+    first, _ = service.join(1)
+    _, second = service.join(2)
+    service.leave(first)
+    service.leave(first)
+    assert second.seen[1:] == [left(a_peer(1))]
+    again, _ = service.join(1)
+    assert again.virtual_ip == first.virtual_ip
+
+
+class OvertakenRepository(InMemoryTenantRepository):
+    """Before some of the commits, another node's event becomes part of the tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(IPv4Network("100.64.0.0/10"), 10)
+        self.overtaken_by: list[Callable[[], MembershipEvent]] = []
+
+    async def commit(self, event: MembershipEvent) -> None:
+        if self.overtaken_by:
+            await super().commit(self.overtaken_by.pop()())
+        await super().commit(event)
+
+
+def test_a_join_that_was_overtaken_decides_again() -> None:
+    tenants = OvertakenRepository()
+    membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
+    watcher, newcomer = Subscriber(), Subscriber()
+    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
+    tenants.overtaken_by = [lambda: joined(a_peer(9, "100.64.0.3")), lambda: joined(a_peer(8, "100.64.0.2"))]
+    peer = at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
+    assert peer.virtual_ip == ip_address("100.64.0.4")
+    assert newcomer.picture() == watcher.picture()
+    assert len(watcher.seen) == 4
+
+
+def test_a_join_that_was_overtaken_by_its_own_key_is_refused() -> None:
+    tenants = OvertakenRepository()
+    membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
+    tenants.overtaken_by = [lambda: joined(a_peer(2, "100.64.0.77"))]
+    with pytest.raises(KeyInUse):
+        at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+
+
+def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
+    tenants = OvertakenRepository()
+    membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
+    watcher = Subscriber()
+    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
+    peer = at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+    tenants.overtaken_by = [lambda: left(peer)]
+    at_once(membership.leave(ACME, peer))
+    assert watcher.seen[1:] == [joined(peer), left(peer)]
+
+
+def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:
+    class Broken(InMemoryTenantRepository):
+        async def commit(self, event: MembershipEvent) -> None:
+            raise ConnectionError("the store is away")
+
+    membership = MembershipService(Broken(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
+    with pytest.raises(ConnectionError):
+        at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))

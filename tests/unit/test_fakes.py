@@ -1,0 +1,28 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.contracts.peer_notifier import PeerNotifierContract
+from tests.fakes import RecordingNotifier, Subscriber, Welcome
+from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
+
+
+class TestRecordingNotifier(PeerNotifierContract):
+    @pytest.fixture
+    def notifier(self) -> RecordingNotifier:
+        return RecordingNotifier()
+
+    @pytest.fixture
+    def subscribe(self) -> Callable[[], Subscriber]:
+        return Subscriber
+
+    @pytest.fixture
+    def seen(self) -> Callable[[Subscriber], list[Any]]:
+        return lambda subscriber: [_plain(told) for told in subscriber.seen]
+
+
+def _plain(told: Welcome | MembershipEvent) -> tuple[Any, ...]:
+    if isinstance(told, Welcome):
+        return "welcome", str(told.newcomer.virtual_ip), {str(peer.virtual_ip) for peer in told.others}
+    return "joined" if isinstance(told, PeerJoined) else "left", str(told.peer.virtual_ip)
