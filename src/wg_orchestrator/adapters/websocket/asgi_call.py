@@ -1,0 +1,84 @@
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+
+logger = logging.getLogger("wg_orchestrator.websocket")
+
+Event = dict[str, Any]
+
+
+class Disconnected(OSError):
+    """The application sends to a client that is gone."""
+
+
+class AsgiCall:
+    """The first life of a connection: an ASGI call, with its task, its queue and its scope.
+
+    https://asgi.readthedocs.io/en/latest/specs/www.html#websocket. It ends when the application returns; if the
+    connection was handed over by then, that goes on without it.
+    """
+
+    __slots__ = ("_arrived", "_denial", "_events", "_protocol", "_writable")
+
+    def __init__(self, protocol: "WebSocketProtocol") -> None:
+        self._protocol = protocol
+        self._events: deque[Event] = deque([{"type": "websocket.connect"}])
+        self._arrived = asyncio.Event()
+        self._arrived.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._denial: Event | None = None
+
+    async def run(self, app: Any, scope: dict[str, Any]) -> None:
+        try:
+            await app(scope, self.receive, self.send)
+        except Disconnected:
+            self._protocol.call_ended(failed=False)
+        except Exception:
+            logger.exception("exception in the ASGI application")
+            self._protocol.call_ended(failed=True)
+        else:
+            self._protocol.call_ended(failed=False)
+
+    def deliver(self, event: Event) -> None:
+        self._events.append(event)
+        self._arrived.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    async def receive(self) -> Event:
+        await self._arrived.wait()
+        event = self._events[0]
+        if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
+            self._events.popleft()
+        if not self._events:
+            self._arrived.clear()
+            self._protocol.resume_reading()
+        return event
+
+    async def send(self, event: Event) -> None:
+        await self._writable.wait()
+        kind = event["type"]
+        if kind == "websocket.accept":
+            self._protocol.accept(event.get("headers", ()), event.get("subprotocol"))
+        elif kind == "websocket.send":
+            text = event.get("text")
+            self._protocol.send_message(text if text is not None else event["bytes"])
+        elif kind == "websocket.close":
+            self._protocol.close_from_app(event.get("code", 1000), event.get("reason") or "")
+        elif kind == "websocket.http.response.start":
+            self._denial = {**event, "body": b""}
+        elif kind == "websocket.http.response.body" and self._denial is not None:
+            self._denial["body"] += event.get("body", b"")
+            if not event.get("more_body", False):
+                self._protocol.deny(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
+        else:
+            raise RuntimeError(f"unexpected ASGI event {kind!r}")

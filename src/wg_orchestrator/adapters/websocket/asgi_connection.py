@@ -1,0 +1,94 @@
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
+from fastapi import WebSocket, WebSocketDisconnect
+
+from wg_orchestrator.adapters.websocket import close as closes
+from wg_orchestrator.adapters.websocket.close import Close
+from wg_orchestrator.adapters.websocket.messages import Message
+
+
+class AsgiConnection:
+    """A Connection on what every ASGI server offers: two tasks and an outbox for as long as the peer lives.
+
+    Serves where `WebSocketProtocol` is not plugged in: plain `uvicorn`, Starlette's TestClient. What only a server
+    can do, noticing a silent peer and aborting its socket, is up to that server there.
+    """
+
+    def __init__(self, websocket: WebSocket, max_outbox_size: int, close_timeout: float) -> None:
+        self._websocket = websocket
+        self._room = max_outbox_size
+        self._close_timeout = close_timeout
+        self._outbox: deque[Message] = deque()
+        self._arrived = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._close: Close | None = None
+        self._gone = False
+        self._on_gone: Callable[[], None] | None = None
+
+    def welcome(self, message: Message) -> None:
+        self._room += len(message.frame)
+        self.send(message)
+
+    def send(self, message: Message) -> None:
+        if self._gone:
+            return
+        self._room -= len(message.frame)
+        if self._room < 0:
+            self.close(closes.TOO_SLOW)
+            return
+        self._outbox.append(message)
+        self._arrived.set()
+
+    def close(self, close: Close) -> None:
+        if not self._gone:
+            self._close = close
+            self._end()
+
+    async def run(self, on_gone: Callable[[], None]) -> None:
+        self._on_gone = on_gone
+        if self._gone:
+            on_gone()
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._write)
+                    await self._read()
+                    self._end()
+        finally:
+            self._end()
+            if self._close is not None:
+                with anyio.move_on_after(self._close_timeout, shield=True):
+                    await self._send_close(self._close)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived = anyio.Event()
+                while self._outbox:
+                    message = self._outbox.popleft()
+                    await self._websocket.send_text(message.text)
+                    self._room += len(message.frame)
+        except WebSocketDisconnect:
+            self._end()
+
+    async def _read(self) -> None:
+        """Returns when the client is gone. Text is ignored: a client may send keep-alives."""
+        while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
+            if event.get("text") is None:
+                self.close(closes.TEXT_ONLY)
+
+    async def _send_close(self, close: Close) -> None:
+        with suppress(WebSocketDisconnect):  # The client may be faster.
+            await self._websocket.close(close.code, close.reason)
+
+    def _end(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        self._scope.cancel()
+        if self._on_gone is not None:
+            self._on_gone()

@@ -1,0 +1,143 @@
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+
+# RFC 6455, the server's side of it: client frames are masked, server frames are not, extensions are never agreed on.
+
+MAX_CLOSE_REASON = 123
+_MAX_CONTROL = 125
+_U16 = Struct("!H")
+_U64 = Struct("!Q")
+
+
+class Opcode(IntEnum):
+    """RFC 6455, section 5.2."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+_OPCODES = {opcode.value: opcode for opcode in Opcode}
+
+
+class Violation(Exception):
+    """The client broke RFC 6455 or a limit: the connection is to be closed with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def frame(opcode: Opcode, payload: bytes) -> bytes:
+    """One whole server frame. It is not masked, so the same bytes serve every receiver."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65536:
+        return bytes((0x80 | opcode, 126)) + _U16.pack(size) + payload
+    return bytes((0x80 | opcode, 127)) + _U64.pack(size) + payload
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame. `reason` has at most 123 bytes in UTF-8 (section 5.5)."""
+    payload = _U16.pack(code) + reason.encode()
+    if len(payload) > _MAX_CONTROL:
+        raise ValueError(f"a close reason has at most {MAX_CLOSE_REASON} bytes: {reason!r}")
+    return frame(Opcode.CLOSE, payload)
+
+
+def parse_close(payload: bytes) -> tuple[int, str]:
+    """The code and reason of a close frame; 1005 stands for none (section 7.1.5). Raises Violation."""
+    if not payload:
+        return 1005, ""
+    if len(payload) == 1:
+        raise Violation(1002, "half a close code")
+    (code,) = _U16.unpack_from(payload)
+    # Section 7.4.2, and the codes registered since: 1012 to 1014.
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise Violation(1002, "unknown close code")
+    return code, decode_text(payload[2:])
+
+
+def decode_text(payload: bytes) -> str:
+    """The text of a whole message or close reason. Raises Violation if it is not UTF-8 (section 8.1)."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise Violation(1007, "invalid utf-8") from error
+
+
+class FrameReader:
+    """Turns what a client sends into frames, and fragments into whole messages.
+
+    Holds at most one message of `max_size` bytes and one frame of it, however they are cut into pieces.
+    """
+
+    __slots__ = ("_fragmented", "_fragments", "_max_size", "_pending")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._pending = b""
+        self._fragmented: Opcode | None = None
+        self._fragments = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
+        """Yield what `data` completes, in order: TEXT and BINARY with whole messages, control frames as they come,
+        and CONTINUATION with no payload for a fragment that completes nothing, so that the receiver can count it.
+
+        Raises Violation: 1002 for a frame that RFC 6455 forbids, 1009 for a message over the limit.
+        """
+        data = self._pending + data if self._pending else data
+        self._pending = b""
+        offset = 0
+        while len(data) - offset >= 2:
+            first, second = data[offset], data[offset + 1]
+            opcode = _OPCODES.get(first & 0x0F)
+            size = second & 0x7F
+            if opcode is None or first & 0x70:
+                raise Violation(1002, "unknown frame type")
+            if not second & 0x80:
+                raise Violation(1002, "unmasked frame")
+            if opcode >= Opcode.CLOSE and (size > _MAX_CONTROL or not first & 0x80):
+                raise Violation(1002, "long or fragmented control frame")
+            header = offset + (2 if size < 126 else 4 if size == 126 else 10)
+            if size >= 126:
+                if len(data) < header:
+                    break
+                (size,) = (_U16 if size == 126 else _U64).unpack_from(data, offset + 2)
+            if opcode < Opcode.CLOSE and len(self._fragments) + size > self._max_size:
+                raise Violation(1009, "too big")
+            start = header + 4
+            if len(data) < start + size:
+                break
+            payload = _unmask(data[start : start + size], data[header:start])
+            offset = start + size
+            if opcode >= Opcode.CLOSE:
+                yield opcode, payload
+            else:
+                yield self._assemble(opcode, payload, final=bool(first & 0x80))
+        self._pending = data[offset:]
+
+    def _assemble(self, opcode: Opcode, payload: bytes, *, final: bool) -> tuple[Opcode, bytes]:
+        if (opcode is Opcode.CONTINUATION) != (self._fragmented is not None):
+            raise Violation(1002, "fragments out of order")
+        if final and self._fragmented is None:
+            return opcode, payload
+        self._fragments += payload
+        self._fragmented = self._fragmented or opcode
+        if not final:
+            return Opcode.CONTINUATION, b""
+        message = self._fragmented, self._fragments
+        self._fragmented, self._fragments = None, b""
+        return message
+
+
+def _unmask(payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    mask *= size // 4 + 1
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(mask[:size], "little")).to_bytes(size, "little")

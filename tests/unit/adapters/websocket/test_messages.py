@@ -1,0 +1,63 @@
+from ipaddress import ip_address
+
+import pytest
+
+from tests.builders import a_key_text, a_peer, joined, left
+from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin, notice, welcome
+from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
+
+KEY = a_key_text(1)
+
+
+def test_a_join_message_is_read() -> None:
+    request = JoinRequest.parse(f'{{"display_name": "laptop", "public_key": "{KEY}"}}')
+    assert (request.display_name, request.public_key) == ("laptop", KEY)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    JoinRequest.parse(f'{{"version": {{"a": [1]}}, "public_key": "{KEY}", "display_name": "x"}}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "null", "[]", '"x"', "1", "{", "{}", "not json", "\ufeff{}",
+        '{"display_name": "x"}', '{"public_key": "x"}',
+        '{"display_name": 1, "public_key": "x"}', '{"display_name": "x", "public_key": null}',
+        '{"display_name": ["x"], "public_key": "x"}', '{"display_name": "x", "public_key": {}}',
+        '{"display_name": "x", "public_key": "x"} {}', '{"display_name": "x", "public_key": "x",}',
+        '{"display_name": "x", "display_name": "x", "public_key": "x"}',
+        '{"display_name": "x", "public_key": "x", "public_key": "x"}',
+        '{"display_name": "x", "public_key": "x", "more": {"a": 1, "a": 2}}',
+        '{"display_name": "x", "public_key": "x", "more": NaN}',
+        '{"display_name": "x", "public_key": "x", "more": -Infinity}',
+        '{"display_name": "a\nb", "public_key": "x"}',
+        "[" * 4000, '{"a":' * 800,
+    ],
+)  # fmt: skip
+def test_anything_else_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedJoin):
+        JoinRequest.parse(text)
+
+
+def test_the_messages_have_the_protocols_keys_in_its_order() -> None:
+    one, two = a_peer(1), a_peer(2)
+    entry = f'{{"display_name":"peer-2","public_key":"{two.public_key}","virtual_ip":"100.64.0.2"}}'
+    assert welcome(one, [two]).text == f'{{"virtual_ip":"100.64.0.1","peers":[{entry}]}}'
+    assert welcome(one, []).text == '{"virtual_ip":"100.64.0.1","peers":[]}'
+    assert notice(joined(two)).text == entry
+    assert notice(left(two)).text == '{"removed_peer":"100.64.0.2"}'
+
+
+def test_ipv6_addresses_are_in_their_canonical_form() -> None:
+    peer = Peer(parse_display_name("x"), PublicKey.parse(KEY), ip_address("fd00:0::1"))
+    assert notice(left(peer)).text == '{"removed_peer":"fd00::1"}'
+
+
+def test_a_message_is_framed_as_utf8() -> None:
+    name = 'Büro "3" 🦊'
+    peer = Peer(parse_display_name(name), PublicKey.parse(KEY), ip_address("100.64.0.1"))
+    message = notice(joined(peer))
+    assert message.frame[2:] == message.text.encode()
+    assert message.frame[0] == 0x81
+    assert JoinRequest.parse(message.text).display_name == name
