@@ -1,0 +1,136 @@
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+import click
+import structlog
+from dependency_injector import providers
+from pydantic import ValidationError
+
+from wg_orchestrator import __version__
+from wg_orchestrator.client import JoinRefused, KeyPair, TryAgainLater, follow, retry_delays
+from wg_orchestrator.container import Container
+from wg_orchestrator.demo import run_demo
+from wg_orchestrator.logs import configure_logging
+from wg_orchestrator.screen import RosterScreen
+from wg_orchestrator.server import Server
+from wg_orchestrator.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_options(command: Command) -> Command:
+    """An option for each setting, so that the environment and the command line never differ in what they can say."""
+    for name, field in reversed(Settings.model_fields.items()):
+        default = ",".join(field.default) if isinstance(field.default, frozenset) else field.default
+        option = click.option(
+            f"--{name.replace('_', '-')}", default=None, help=f"{field.description} [default: {default or 'none'}]"
+        )
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wg-orchestrator")
+def main() -> None:
+    """The control plane of a WireGuard network: who is in it, at which virtual IP."""
+
+
+@main.command()
+@settings_options
+def serve(**options: str | None) -> None:
+    """Run the service until Ctrl-C or SIGTERM.
+
+    Each option can also be set as WG_ORCHESTRATOR_<OPTION> in the environment or in a file `.env`.
+    """
+    settings = _settings({name: value for name, value in options.items() if value is not None})
+    configure_logging(settings.log_level, settings.log_format)
+    server = _server(settings)
+    structlog.get_logger("wg_orchestrator").info(
+        "serving", url=f"ws://{server.address}/tenants/{{tenant_id}}", network=str(settings.network)
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn ends in good order, and then raises the signal again.
+        server.run()
+
+
+@main.command()
+@click.argument("url")
+@click.option("--name", default=socket.gethostname, help="display name [default: this machine's name]")
+@click.option("--public-key", help="WireGuard public key [default: that of a new pair, shown with its private key]")
+@click.option("--json", "as_json", is_flag=True, help="print the service's messages, one line of JSON each")
+def join(url: str, name: str, public_key: str | None, as_json: bool) -> None:
+    """Join the tenant at URL (ws://host:port/tenants/ID) and show who is in it, until Ctrl-C."""
+    if public_key is None:
+        pair = KeyPair.generate()
+        public_key = pair.public
+        click.echo(f"private key {pair.private}\npublic key  {pair.public}", err=True)
+    try:
+        if as_json:
+            asyncio.run(_join(url, name, public_key, _print_line, lambda note: click.echo(note, err=True)))
+        else:
+            with RosterScreen(url) as screen:
+                asyncio.run(_join(url, name, public_key, screen.show, screen.note))
+    except KeyboardInterrupt:
+        pass
+    except (JoinRefused, TryAgainLater) as error:
+        _fail(str(error), 1)
+
+
+@main.command()
+@click.option("--peers", default=6, show_default=True, help="clients that come and go")
+@click.option("--seconds", type=float, help="end by itself after that time [default: at Ctrl-C]")
+def demo(peers: int, seconds: float | None) -> None:
+    """Run a service on a free local port, and a few peers that come and go, on one screen."""
+    configure_logging("error", "console")
+    server = _server(_settings({"host": "127.0.0.1", "port": "0", "close_timeout": "1"}))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run_demo(server, peers, seconds))
+
+
+async def _join(url: str, name: str, public_key: str, show: Callable[[str], None], note: Callable[[str], None]) -> None:
+    """Follow the tenant, over as many connections as it takes once the first one has worked."""
+    joined = False
+    delays = retry_delays()
+    while True:
+        try:
+            async for message in follow(url, name, public_key):
+                show(message)
+                if not joined:
+                    joined, delays = True, retry_delays()
+        except TryAgainLater as error:
+            if not joined:
+                raise
+            delay = next(delays)
+            note(f"{error}; trying again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+
+
+def _print_line(message: str) -> None:
+    click.echo(message)
+    sys.stdout.flush()
+
+
+def _settings(options: dict[str, str]) -> Settings:
+    try:
+        return Settings(**options)  # type: ignore[arg-type]
+    except ValidationError as invalid:
+        faults = (
+            f"{error['loc'][0]}: {error['msg'].removeprefix('Value error, ')} (given: {error['input']!r})"
+            for error in invalid.errors()
+        )
+        _fail("; ".join(faults), 2)
+
+
+def _server(settings: Settings) -> Server:
+    try:
+        return Server(Container(settings=providers.Object(settings)))
+    except OSError as error:
+        _fail(f"can't listen on {settings.host} port {settings.port}: {error.strerror}", 1)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"wg-orchestrator: {message}", err=True)
+    raise SystemExit(status)

@@ -1,0 +1,211 @@
+"""A real service on a free local port, and clients for it: well-behaved ones and raw ones."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+from dependency_injector import providers
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from tests.builders import a_key_text
+from wg_orchestrator.client import Roster
+from wg_orchestrator.container import Container
+from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.server import Server
+from wg_orchestrator.settings import Settings
+
+PATIENCE = 30.0
+"""Seconds until a test gives up. Nothing is decided by it but that something hangs."""
+
+
+class Service:
+    """A running service, in this process and on this event loop."""
+
+    def __init__(self, server: Server, container: Container, serving: asyncio.Task[None]) -> None:
+        self.server = server
+        self._serving = serving
+        self.address = server.address
+        self.port = server.listener.getsockname()[1]
+        self.container = container
+        self.at_end: list[Callable[[], None]] = []
+
+    async def connect(self, tenant: str = "acme", **options: Any) -> ClientConnection:
+        """A WebSocket to the tenant, aborted at the latest when the service has stopped."""
+        # Without a bound on its queue: a websockets client that nobody reads from stops answering.
+        options = {"compression": None, "max_queue": None, "open_timeout": PATIENCE, **options}
+        websocket = await connect(self.url(tenant), **options)
+        self.at_end.append(lambda: websocket.transport.abort())
+        return websocket
+
+    async def stop(self) -> None:
+        """Stop as on SIGTERM, and wait for the end."""
+        self.server.should_exit = True
+        with anyio.fail_after(PATIENCE):
+            await self._serving
+
+    def url(self, tenant: str = "acme") -> str:
+        return f"ws://{self.address}/tenants/{tenant}"
+
+    def roster(self, tenant: str = "acme") -> dict[str, str]:
+        """What the service itself holds: public keys by virtual IP."""
+        peers = self.container.tenants().get(TenantId(tenant)).peers
+        return {str(peer.virtual_ip): peer.public_key.text for peer in peers}
+
+
+@asynccontextmanager
+async def running(small_buffers: bool = False, **options: Any) -> AsyncIterator[Service]:
+    settings = Settings(**{"host": "127.0.0.1", "port": 0, "close_timeout": 2, "_env_file": None, **options})
+    container = Container(settings=providers.Object(settings))
+    server = Server(container)
+    if small_buffers:
+        server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    serving = asyncio.create_task(server.serve())
+    ready = asyncio.create_task(server.ready.wait())
+    try:
+        await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+        service = Service(server, container, serving)
+        yield service
+    finally:
+        ready.cancel()
+        for abort in service.at_end:
+            abort()
+        await service.stop()
+
+
+def join_message(number: int, **changes: Any) -> str:
+    return json.dumps({"display_name": f"peer-{number}", "public_key": a_key_text(number), **changes})
+
+
+class Client:
+    """A v1 client that keeps every message and the picture that follows from them."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.websocket = websocket
+        self.messages: list[dict[str, Any]] = []
+        self.roster = Roster()
+
+    @classmethod
+    async def join(cls, service: Service, number: int, tenant: str = "acme", **changes: Any) -> "Client":
+        with anyio.fail_after(PATIENCE):
+            client = cls(await service.connect(tenant))
+            await client.websocket.send(join_message(number, **changes))
+            await client.hear()
+            return client
+
+    @property
+    def virtual_ip(self) -> str:
+        return self.roster.virtual_ip
+
+    async def hear(self) -> dict[str, Any]:
+        """The next message, applied to the picture."""
+        with anyio.fail_after(PATIENCE):
+            text = await self.websocket.recv()
+        assert isinstance(text, str)
+        message: dict[str, Any] = json.loads(text)
+        self.messages.append(message)
+        self.roster.apply(message)
+        return message
+
+    async def until(self, condition: Callable[[Roster], bool]) -> None:
+        """Hear messages until the picture is such."""
+        while not condition(self.roster):
+            await self.hear()
+
+    def picture(self) -> dict[str, str]:
+        return {ip: peer["public_key"] for ip, peer in self.roster.peers.items()}
+
+    async def leave(self) -> None:
+        await self.websocket.close()
+
+    def reset(self) -> None:
+        """End the connection by a TCP reset: no close frame, no end of stream."""
+        reset(self.websocket.transport.get_extra_info("socket"))
+        self.websocket.transport.abort()
+
+    async def closed(self) -> tuple[int, str]:
+        """Wait for the service's close frame: code and reason."""
+        with anyio.fail_after(PATIENCE), suppress(ConnectionClosed):
+            while True:
+                await self.hear()
+        return self.websocket.close_code or 1006, self.websocket.close_reason or ""
+
+
+async def refused(service: Service, first: str | bytes, tenant: str = "acme") -> tuple[int, str]:
+    """How the service closes a connection that starts with this message."""
+    with anyio.fail_after(PATIENCE):
+        websocket = await service.connect(tenant)
+        await websocket.send(first)
+        client = Client(websocket)
+        return await client.closed()
+
+
+class RawClient:
+    """A client of which every byte is the test's."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, service: Service) -> "RawClient":
+        # The least receive buffer and read-ahead: what it does not read stays with the service.
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", service.port))
+        reader, writer = await asyncio.open_connection(sock=raw, limit=1024)
+        service.at_end.append(lambda: writer.transport.abort())
+        return cls(reader, writer)
+
+    @classmethod
+    async def open(cls, service: Service, tenant: str = "acme") -> "RawClient":
+        client = await cls.connect(service)
+        client.writer.write(
+            f"GET /tenants/{tenant} HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            .encode()
+        )  # fmt: skip
+        with anyio.fail_after(PATIENCE):
+            head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101"), head
+        return client
+
+    @classmethod
+    async def join(cls, service: Service, number: int, tenant: str = "acme") -> "RawClient":
+        client = await cls.open(service, tenant)
+        client.send(Opcode.TEXT, join_message(number).encode())
+        opcode, _ = await client.read_frame()
+        assert opcode == Opcode.TEXT
+        return client
+
+    def send(self, opcode: int, payload: bytes, *, fin: bool = True) -> None:
+        self.writer.write(Frame(Opcode(opcode), payload, fin).serialize(mask=True))
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        with anyio.fail_after(PATIENCE):
+            first, size = await self.reader.readexactly(2)
+            if size >= 126:
+                size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
+            return first & 0x0F, await self.reader.readexactly(size)
+
+    async def read_close(self) -> tuple[int, str]:
+        """Skip to the close frame: code and reason."""
+        while True:
+            opcode, payload = await self.read_frame()
+            if opcode == Opcode.CLOSE:
+                return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+    def reset(self) -> None:
+        reset(self.writer.get_extra_info("socket"))
+        self.writer.transport.abort()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
