@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format lock matrix clean
+.PHONY: help install run demo test autobahn check format lock matrix clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: install ## A service and a few peers that come and go, on one screen
 test: install ## Run all tests
 	$(BIN)/pytest
 
+autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)
+	$(BIN)/python tests/autobahn/run.py
+
 check: install ## Check format, lint, types, architecture and documents
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -48,4 +51,4 @@ matrix: ## Run the tests on each Python there is, and once with the oldest versi
 	.ci/matrix
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .matrix .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) .matrix .autobahn .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build

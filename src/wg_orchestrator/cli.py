@@ -1,4 +1,5 @@
 import asyncio
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -48,6 +49,8 @@ def serve(**options: str | None) -> None:
     """
     settings = _settings({name: value for name, value in options.items() if value is not None})
     configure_logging(settings.log_level, settings.log_format)
+    # A soft limit of 1,024 files, as many systems have it, is one of as many peers.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     server = _server(settings)
     structlog.get_logger("wg_orchestrator").info(
         "serving", url=f"ws://{server.address}/tenants/{{tenant_id}}", network=str(settings.network)

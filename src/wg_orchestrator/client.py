@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 _FINAL = {1003, 1007, 1008, 1009}
 FIRST_RETRY_DELAY = 1.0
@@ -85,6 +85,8 @@ async def follow(url: str, display_name: str, public_key: str) -> AsyncIterator[
         if response.status_code < 500:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause) from error
+    except InvalidURI as error:
+        raise JoinRefused(str(error)) from error
     except (OSError, InvalidHandshake) as error:
         raise TryAgainLater(f"can't connect: {error or type(error).__name__}") from error
 

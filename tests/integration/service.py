@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from dependency_injector import providers
@@ -25,10 +25,18 @@ PATIENCE = 30.0
 """Seconds until a test gives up. Nothing is decided by it but that something hangs."""
 
 
+class ListeningServer(Protocol):
+    listener: socket.socket
+    should_exit: bool
+
+    @property
+    def address(self) -> str: ...
+
+
 class Service:
     """A running service, in this process and on this event loop."""
 
-    def __init__(self, server: Server, container: Container, serving: asyncio.Task[None]) -> None:
+    def __init__(self, server: ListeningServer, container: Container, serving: asyncio.Task[None]) -> None:
         self.server = server
         self._serving = serving
         self.address = server.address

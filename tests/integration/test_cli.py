@@ -1,0 +1,176 @@
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.builders import a_key_text
+from wg_orchestrator import __version__
+
+PATIENCE = 30.0
+
+
+class Command:
+    """A `wg-orchestrator` process whose output is read line by line."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "wg_orchestrator", *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        )
+        self._unread = b""
+        self.output = ""
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def line(self, pattern: str) -> str:
+        """The next line in which `pattern` is found: its first group."""
+        while True:
+            while b"\n" not in self._unread:
+                self._unread += self._read()
+            line, self._unread = self._unread.split(b"\n", 1)
+            self.output += line.decode() + "\n"
+            if match := re.search(pattern, line.decode()):
+                return match[match.re.groups and 1]
+
+    def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        data = os.read(self._process.stdout.fileno(), 65536) if readable else b""
+        assert data, f"no such line in:\n{self.output}{self._unread.decode()}"
+        return data
+
+    def stop(self, signal_number: int) -> int:
+        self._process.send_signal(signal_number)
+        return self.end()
+
+    def end(self) -> int:
+        rest, _ = self._process.communicate(timeout=PATIENCE)
+        self.output += (self._unread + rest).decode()
+        return self._process.returncode
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[tuple[Command, str]]:
+    with Command(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", "--close-timeout", "1") as command:
+        yield command, command.line(r"ws://(127.0.0.1:\d+)/tenants/")
+
+
+def test_two_clients_see_each_other_come_and_go(service: tuple[Command, str], tmp_path: Path) -> None:
+    serve, address = service
+    url = f"ws://{address}/tenants/acme"
+    with Command(tmp_path, "join", url, "--name", "laptop", "--json") as laptop:
+        welcome = json.loads(laptop.line(r"(\{.*\})"))
+        assert welcome == {"virtual_ip": "100.64.0.1", "peers": []}
+        with Command(tmp_path, "join", url, "--name", "phone", "--public-key", a_key_text(1)) as phone:
+            phone.line("you are 100.64.0.2; 1 others")
+            assert json.loads(laptop.line(r"(\{.*\})")) == {
+                "display_name": "phone",
+                "public_key": a_key_text(1),
+                "virtual_ip": "100.64.0.2",
+            }
+            assert phone.stop(signal.SIGINT) == 0
+            assert "private key" not in phone.output
+        assert json.loads(laptop.line(r"(\{.*\})")) == {"removed_peer": "100.64.0.2"}
+        assert laptop.stop(signal.SIGINT) == 0
+        assert "private key" in laptop.output
+    assert serve.stop(signal.SIGINT) == 0
+    for command in (serve, laptop, phone):
+        assert "Traceback" not in command.output
+
+
+def test_a_client_comes_back_after_the_service_did(tmp_path: Path) -> None:
+    options = ("serve", "--host", "127.0.0.1", "--close-timeout", "1", "--port")
+    with Command(tmp_path, *options, "0") as first:
+        address = first.line(r"ws://(127.0.0.1:\d+)/tenants/")
+        with Command(tmp_path, "join", f"ws://{address}/tenants/acme") as client:
+            client.line("you are 100.64.0.1")
+            first.stop(signal.SIGTERM)
+            client.line(r"service restart \(1012\); trying again in")
+            with Command(tmp_path, *options, address.split(":")[1]):
+                client.line("you are 100.64.0.1")
+                assert client.stop(signal.SIGINT) == 0
+
+
+def test_the_service_stops_on_sigterm_whatever_its_peers_do(service: tuple[Command, str]) -> None:
+    serve, address = service
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as silent:
+        silent.sendall(
+            b"GET /tenants/acme HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        started = time.monotonic()
+        assert serve.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
+        assert time.monotonic() - started < PATIENCE
+    assert "Traceback" not in serve.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (("serve", "--network", "10.0.0.0/99"), "network: .*10.0.0.0/99", 2),
+        (("serve", "--port", "eighty"), "port: .*eighty", 2),
+        (("serve", "--log-level", "loud"), "log_level: .*loud", 2),
+        (("serve", "--host", "192.0.2.1"), "can't listen on 192.0.2.1 port 8000", 1),
+        (("join", "ws://127.0.0.1:1/tenants/acme", "--public-key", "x"), "can't connect: .*", 1),
+        (("join", "http://127.0.0.1:1/"), "http://127.0.0.1:1/ isn't a valid URI", 1),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_line(
+    arguments: tuple[str, ...], message: str, status: int, tmp_path: Path
+) -> None:
+    with Command(tmp_path, *arguments) as command:
+        assert command.end() == status
+        lines = [line for line in command.output.splitlines() if not line.startswith(("private key", "public key"))]
+        assert len(lines) == 1, command.output
+        assert re.fullmatch(f"wg-orchestrator: {message}.*", lines[0])
+
+
+def test_a_refused_client_says_why(service: tuple[Command, str], tmp_path: Path) -> None:
+    _, address = service
+    with Command(tmp_path, "join", f"ws://{address}/tenants/acme", "--name", "x\ty") as command:
+        assert command.end() == 1
+        assert command.output.splitlines()[-1] == "wg-orchestrator: bad display name (4502)"
+    with Command(tmp_path, "join", f"ws://{address}/tenants/a!b") as command:
+        assert command.end() == 1
+        assert "HTTP 400 a tenant id is" in command.output
+
+
+def test_a_setting_from_the_environment_file_is_used(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WG_ORCHESTRATOR_PORT=0\nWG_ORCHESTRATOR_NETWORK=fd00::/64\n")
+    with Command(tmp_path, "serve", "--host", "127.0.0.1", "--log-format", "json") as command:
+        line = json.loads(command.line(r"(\{.*serving.*\})"))
+        assert line["network"] == "fd00::/64"
+        assert command.stop(signal.SIGINT) == 0
+
+
+def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
+    with Command(tmp_path, "demo", "--seconds", "2", "--peers", "3") as command:
+        command.line("you are 100.64.0.1")
+        assert command.end() == 0
+        assert "Traceback" not in command.output
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    with Command(tmp_path, "--version") as command:
+        assert command.end() == 0
+        assert command.output == f"wg-orchestrator, version {__version__}\n"

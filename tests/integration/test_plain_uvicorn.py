@@ -1,0 +1,97 @@
+"""The same application under uvicorn's own WebSocket class, without our protocol class."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+import uvicorn
+from dependency_injector import providers
+
+from tests.integration.service import PATIENCE, Client, RawClient, Service, refused
+from wg_orchestrator.app import create_app
+from wg_orchestrator.container import Container
+from wg_orchestrator.settings import Settings
+
+
+class PlainServer(uvicorn.Server):
+    def __init__(self, container: Container) -> None:
+        config = uvicorn.Config(
+            create_app(container), ws="websockets-sansio", ws_per_message_deflate=False, log_config=None
+        )
+        super().__init__(config)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.ready = asyncio.Event()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    container = Container(settings=providers.Object(Settings(max_outbox_size=32768, close_timeout=1)))
+    server = PlainServer(container)
+    serving = asyncio.create_task(server.serve([server.listener]))
+    await server.ready.wait()
+    service = Service(server, container, serving)
+    yield service
+    for abort in service.at_end:
+        abort()
+    await service.stop()
+
+
+async def test_peers_see_each_other_come_and_go(service: Service) -> None:
+    first, second = await Client.join(service, 1), await Client.join(service, 2)
+    assert (await first.hear())["virtual_ip"] == second.virtual_ip
+    await second.leave()
+    assert await first.hear() == {"removed_peer": "100.64.0.2"}
+    third = await Client.join(service, 3)
+    await first.hear()
+    third.reset()
+    assert await first.hear() == {"removed_peer": "100.64.0.3"}
+
+
+async def test_100_clients_join_at_the_same_moment(service: Service) -> None:
+    clients = await asyncio.gather(*(Client.join(service, number) for number in range(100)))
+    await asyncio.gather(*(client.until(lambda roster: len(roster.peers) == 99) for client in clients))
+    truth = service.roster()
+    assert len(truth) == 100
+    for client in clients:
+        assert client.picture() | {client.virtual_ip: truth[client.virtual_ip]} == truth
+
+
+async def test_a_refusal_has_its_close_code(service: Service) -> None:
+    assert await refused(service, "{") == (4501, "malformed join")
+
+
+async def test_a_peer_that_stops_reading_delays_nobody_and_is_out(service: Service) -> None:
+    watcher = await Client.join(service, 1)
+    await RawClient.join(service, 2)
+    await watcher.hear()
+    number = 3
+    while "100.64.0.2" in watcher.roster.peers:
+        peer = await Client.join(service, number, display_name="🦊" * 128)
+        await watcher.until(lambda roster, ip=peer.virtual_ip: ip in roster.peers)  # type: ignore[misc]
+        await peer.leave()
+        await watcher.until(lambda roster, ip=peer.virtual_ip: ip not in roster.peers)  # type: ignore[misc]
+        number += 1
+        assert number < 500, "the peer that reads nothing was never given up"
+
+
+async def test_a_stopping_service_announces_no_leaves(service: Service) -> None:
+    clients = [await Client.join(service, number) for number in range(1, 6)]
+    late = await service.connect()
+    service.server.should_exit = True
+    for client in clients:
+        code, _ = await client.closed()
+        assert code == 1012
+        assert not any("removed_peer" in message for message in client.messages)
+    with anyio.fail_after(PATIENCE):
+        await late.wait_closed()

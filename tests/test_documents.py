@@ -1,0 +1,73 @@
+"""What the documents say is what the code does."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.integration.service import PATIENCE, Client, running
+from wg_orchestrator.adapters.websocket import close
+from wg_orchestrator.adapters.websocket.close import Close
+from wg_orchestrator.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+def settings_table() -> str:
+    rows = ["| option | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if isinstance(field.default, frozenset) else f"`{field.default}`"
+        rows.append(f"| `--{name.replace('_', '-')}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_lists_the_settings() -> None:
+    _, table, _ = re.split(r"<!-- /?settings -->\n", README)
+    assert table.strip() == settings_table()
+
+
+def test_the_protocol_lists_the_close_codes() -> None:
+    closes = {value for value in vars(close).values() if isinstance(value, Close)}
+    rows = re.findall(r"^\| (\d{4}) \| ([a-z0-9 -]+) \|", PROTOCOL, re.MULTILINE)
+    listed = {(int(code), reason) for code, reason in rows}
+    assert listed == {(one.code, one.reason) for one in closes} | {(1007, "invalid utf-8"), (1009, "too big")}
+
+
+async def test_the_readmes_client_works(tmp_path: Path) -> None:
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "asyncio.run" in block)
+    async with running() as service:
+        script = tmp_path / "client.py"
+        script.write_text(code.replace("localhost:8000", service.address))
+        watcher = await Client.join(service, 7)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-u", str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            assert (await watcher.hear())["display_name"] == "laptop"
+            assert process.stdout is not None
+            with anyio.fail_after(PATIENCE):
+                assert b"'virtual_ip': '100.64.0.2'" in await process.stdout.readline()
+        finally:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_what_a_document_links_to_is_there(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
+def test_the_make_targets_and_commands_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target for targets in re.findall(r"`make ([a-z ]+)`|    make ([a-z]+)", README) for target in targets if target
+    }
+    assert {target for names in named for target in names.split()} <= targets
+    assert (ROOT / "docker" / "Dockerfile").exists()
