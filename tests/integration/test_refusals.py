@@ -80,6 +80,24 @@ async def test_no_connections_beyond_the_limit() -> None:
         await Client.join(service, 2)
 
 
+async def test_a_fault_of_the_store_is_told_logged_and_costs_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(max_connections=2) as service:
+        watcher = await Client.join(service, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(service.container.tenants(), "commit", _broken)
+            for number in (2, 3):
+                assert await refused(service, join_message(number)) == (1011, "internal error")
+        newcomer = await Client.join(service, 4)
+        assert (await watcher.hear())["virtual_ip"] == newcomer.virtual_ip
+    assert "the store is away" in "".join(capfd.readouterr())
+
+
+async def _broken(event: object) -> None:
+    raise ConnectionRefusedError("the store is away")
+
+
 async def test_invalid_utf8_is_closed_before_and_after_the_join() -> None:
     async with running() as service:
         for client in (await RawClient.open(service), await RawClient.join(service, 1)):

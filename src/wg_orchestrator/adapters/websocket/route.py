@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,17 +53,32 @@ class PeerEndpoint:
             await websocket.send_denial_response(PlainTextResponse("origin not allowed", 403))
             return
         self._connections += 1
+        joined = False
         try:
-            await self._admit(websocket, tenant)
-        except (WebSocketDisconnect, OSError):
-            self._connections -= 1  # The client left before it had joined.
+            connection, peer = await self._admit(websocket, tenant)
+            joined = True
+        except WebSocketDisconnect:
+            return  # The client left before it had joined.
         except _Refused as refused:
-            self._connections -= 1
             logger.info("refused", tenant=tenant, code=refused.close.code, reason=refused.close.reason)
-            await websocket.close(refused.close.code, refused.close.reason)
+            with suppress(WebSocketDisconnect):
+                await websocket.close(refused.close.code, refused.close.reason)
+            return
+        except Exception:
+            logger.exception("join failed", tenant=tenant)
+            with suppress(WebSocketDisconnect):
+                await websocket.close(closes.INTERNAL_ERROR.code, closes.INTERNAL_ERROR.reason)
+            return
+        finally:
+            self._connections -= not joined
+        logger.info("joined", tenant=tenant, virtual_ip=str(peer.virtual_ip), name=peer.display_name)
+        await connection.run(partial(self._gone, tenant, peer))
 
-    async def _admit(self, websocket: WebSocket, tenant_id: TenantId) -> None:
-        await websocket.accept()
+    async def _admit(self, websocket: WebSocket, tenant_id: TenantId) -> tuple[Connection, Peer]:
+        try:
+            await websocket.accept()
+        except OSError as error:
+            raise WebSocketDisconnect from error
         if self._connections > self._admission.max_connections:
             raise _Refused(closes.AT_CAPACITY)
         request = await self._request(websocket)
@@ -74,11 +90,9 @@ class PeerEndpoint:
         try:
             display_name = parse_display_name(request.display_name)
             public_key = PublicKey.parse(request.public_key)
-            peer = await self._service.join(tenant_id, display_name, public_key, connection)
+            return connection, await self._service.join(tenant_id, display_name, public_key, connection)
         except MembershipError as error:
             raise _Refused(REFUSALS[type(error)]) from error
-        logger.info("joined", tenant=tenant_id, virtual_ip=str(peer.virtual_ip), name=peer.display_name)
-        await connection.run(partial(self._gone, tenant_id, peer))
 
     async def _request(self, websocket: WebSocket) -> JoinRequest:
         try:
