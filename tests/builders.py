@@ -44,8 +44,8 @@ def left(peer: Peer, tenant_id: TenantId = ACME) -> PeerLeft:
     return PeerLeft(tenant_id, peer)
 
 
-def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100) -> Tenant:
-    return Tenant(ACME, IPAllocator(ip_network(network)), max_peers)
+def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100, tenant_id: TenantId = ACME) -> Tenant:
+    return Tenant(tenant_id, IPAllocator(ip_network(network)), max_peers)
 
 
 def at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:

@@ -1,8 +1,8 @@
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.peer import Peer, VirtualIP
+from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
 
@@ -40,9 +40,10 @@ class RecordingNotifier:
     def __init__(self) -> None:
         self._subscribers: dict[tuple[TenantId, VirtualIP], Subscriber] = {}
 
-    def welcome(self, tenant_id: TenantId, newcomer: Peer, others: Sequence[Peer], subscriber: Subscriber) -> None:
-        self._subscribers[tenant_id, newcomer.virtual_ip] = subscriber
-        subscriber.seen.append(Welcome(newcomer, tuple(others)))
+    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Subscriber) -> None:
+        self._subscribers[tenant.id, newcomer.virtual_ip] = subscriber
+        others = tuple(peer for peer in tenant.peers if peer != newcomer)
+        subscriber.seen.append(Welcome(newcomer, others))
 
     def announce(self, event: MembershipEvent) -> None:
         subject = event.tenant_id, event.peer.virtual_ip

@@ -1,88 +1,142 @@
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.builders import ACME, GLOBEX, a_peer, joined, left
-from wg_orchestrator.domain.events import MembershipEvent
+from tests.builders import ACME, GLOBEX, a_peer, a_tenant, joined, left
+from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.ports import PeerNotifier
+from wg_orchestrator.domain.tenant_id import TenantId
+
+Subscribe = Callable[[], Any]
+Seen = Callable[[Any], Awaitable[list[Any]]]
+
+
+class Members:
+    """A tenant whose events reach the notifier as the service and the repository have them do it."""
+
+    def __init__(self, notifier: PeerNotifier[Any], tenant_id: TenantId = ACME) -> None:
+        self._notifier = notifier
+        self._tenant = a_tenant(tenant_id=tenant_id)
+
+    def come(self, peer: Peer, subscriber: Any = None) -> None:
+        """Without a subscriber, the peer is one of another node."""
+        event = joined(peer, self._tenant.id)
+        self._tenant.apply(event)
+        self._notifier.announce(event)
+        if subscriber is not None:
+            self._notifier.welcome(self._tenant, peer, subscriber)
+
+    def go(self, peer: Peer) -> None:
+        event = left(peer, self._tenant.id)
+        self._tenant.apply(event)
+        self._notifier.announce(event)
 
 
 class PeerNotifierContract:
     """What a PeerNotifier promises. Subclass it as `Test…` and supply three fixtures:
 
-    `notifier`; `subscribe`, which makes something to pass as a subscriber; and `seen`, which says what that was
-    told so far: ("welcome", own address, {the others' addresses}), ("joined", address) and ("left", address).
+    `notifier`; `subscribe`, which makes something to pass as a subscriber; and the coroutine function `seen`, which
+    says what that was told, once all is told that there is: ("welcome", own address, {the others' addresses}),
+    ("joined", address) and ("left", address).
     """
 
-    def test_a_newcomer_is_told_its_address_and_the_others(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_a_newcomer_is_told_its_address_and_the_others(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        newcomer = subscribe()
-        notifier.welcome(ACME, a_peer(3), [a_peer(1), a_peer(2)], newcomer)
-        assert seen(newcomer) == [("welcome", "100.64.0.3", {"100.64.0.1", "100.64.0.2"})]
+        members, second, newcomer = Members(notifier), subscribe(), subscribe()
+        members.come(a_peer(1))
+        members.come(a_peer(2), second)
+        members.come(a_peer(3), newcomer)
+        assert await seen(newcomer) == [("welcome", "100.64.0.3", {"100.64.0.1", "100.64.0.2"})]
+        assert (await seen(second))[0] == ("welcome", "100.64.0.2", {"100.64.0.1"})
 
-    def test_whoever_was_welcomed_hears_of_each_event_once_and_in_order(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_whoever_was_welcomed_hears_of_each_event_once_and_in_order(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        listeners = [subscribe() for _ in range(3)]
+        members, listeners = Members(notifier), [subscribe() for _ in range(3)]
         for number, listener in enumerate(listeners, 1):
-            notifier.welcome(ACME, a_peer(number), [], listener)
-        events: list[MembershipEvent] = [joined(a_peer(9)), left(a_peer(9)), joined(a_peer(8, "100.64.0.9"))]
-        for event in events:
-            notifier.announce(event)
-        for listener in listeners:
-            assert seen(listener)[1:] == [("joined", "100.64.0.9"), ("left", "100.64.0.9"), ("joined", "100.64.0.9")]
+            members.come(a_peer(number), listener)
+        members.come(a_peer(9))
+        members.go(a_peer(9))
+        members.come(a_peer(8, "100.64.0.9"))
+        for number, listener in enumerate(listeners, 1):
+            told = (await seen(listener))[1:]
+            assert told[: 3 - number] == [("joined", f"100.64.0.{later}") for later in range(number + 1, 4)]
+            assert told[3 - number :] == [("joined", "100.64.0.9"), ("left", "100.64.0.9"), ("joined", "100.64.0.9")]
 
-    def test_nobody_hears_of_what_came_before_its_welcome(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_events_around_a_welcome_are_in_it_or_come_after_it(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        newcomer = subscribe()
-        notifier.announce(joined(a_peer(1)))
-        notifier.welcome(ACME, a_peer(1), [], newcomer)
-        assert seen(newcomer) == [("welcome", "100.64.0.1", set())]
+        members, watcher, newcomer = Members(notifier), subscribe(), subscribe()
+        members.come(a_peer(1), watcher)
+        members.come(a_peer(2))
+        members.go(a_peer(2))
+        members.come(a_peer(3))
+        members.come(a_peer(4), newcomer)
+        members.go(a_peer(3))
+        members.come(a_peer(5))
+        assert await seen(newcomer) == [
+            ("welcome", "100.64.0.4", {"100.64.0.1", "100.64.0.3"}),
+            ("left", "100.64.0.3"),
+            ("joined", "100.64.0.5"),
+        ]
+        assert len(await seen(watcher)) == 7
 
-    def test_nobody_hears_of_itself(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_nobody_hears_of_itself(self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen) -> None:
+        members, listener, other = Members(notifier), subscribe(), subscribe()
+        members.come(a_peer(1), listener)
+        members.come(a_peer(2), other)
+        members.go(a_peer(1))
+        assert await seen(listener) in ([("welcome", "100.64.0.1", set())], [
+            ("welcome", "100.64.0.1", set()), ("joined", "100.64.0.2")])  # fmt: skip
+        assert (await seen(other))[1:] == [("left", "100.64.0.1")]
+
+    async def test_whoever_left_hears_nothing_any_more(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        listener = subscribe()
-        notifier.welcome(ACME, a_peer(1), [], listener)
-        notifier.announce(joined(a_peer(1)))
-        notifier.announce(left(a_peer(1)))
-        assert len(seen(listener)) == 1
+        members, gone, stays = Members(notifier), subscribe(), subscribe()
+        members.come(a_peer(1), gone)
+        members.come(a_peer(2), stays)
+        told = await seen(gone)
+        members.go(a_peer(1))
+        members.come(a_peer(3))
+        assert await seen(gone) == told
+        assert (await seen(stays))[1:] == [("left", "100.64.0.1"), ("joined", "100.64.0.3")]
 
-    def test_whoever_left_hears_nothing_any_more(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_whoever_leaves_at_once_costs_the_others_nothing_of_the_order(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        gone, stays = subscribe(), subscribe()
-        notifier.welcome(ACME, a_peer(1), [], gone)
-        notifier.welcome(ACME, a_peer(2), [a_peer(1)], stays)
-        notifier.announce(left(a_peer(1)))
-        notifier.announce(joined(a_peer(3)))
-        assert len(seen(gone)) == 1
-        assert seen(stays)[1:] == [("left", "100.64.0.1"), ("joined", "100.64.0.3")]
+        members, watcher = Members(notifier), subscribe()
+        members.come(a_peer(1), watcher)
+        for number in range(2, 12):
+            members.come(a_peer(number), subscribe())
+            members.go(a_peer(number))
+        expected = [(kind, f"100.64.0.{number}") for number in range(2, 12) for kind in ("joined", "left")]
+        assert (await seen(watcher))[1:] == expected
 
-    def test_an_address_that_changes_hands_reaches_its_new_owner(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_an_address_that_changes_hands_reaches_its_new_owner(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        first, second = subscribe(), subscribe()
-        notifier.welcome(ACME, a_peer(1), [], first)
-        notifier.announce(left(a_peer(1)))
-        notifier.welcome(ACME, a_peer(2, "100.64.0.1"), [], second)
-        notifier.announce(joined(a_peer(3)))
-        assert len(seen(first)) == 1
-        assert seen(second)[1:] == [("joined", "100.64.0.3")]
+        members, first, second = Members(notifier), subscribe(), subscribe()
+        members.come(a_peer(1), first)
+        members.go(a_peer(1))
+        members.come(a_peer(2, "100.64.0.1"), second)
+        members.come(a_peer(3))
+        assert len(await seen(first)) == 1
+        assert (await seen(second))[1:] == [("joined", "100.64.0.3")]
 
-    def test_nothing_of_one_tenant_reaches_another(
-        self, notifier: PeerNotifier[Any], subscribe: Callable[[], Any], seen: Callable[[Any], list[Any]]
+    async def test_nothing_of_one_tenant_reaches_another(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
-        here, there = subscribe(), subscribe()
-        notifier.welcome(ACME, a_peer(1), [], here)
-        notifier.welcome(GLOBEX, a_peer(2, "100.64.0.1"), [], there)
-        notifier.announce(joined(a_peer(3), ACME))
-        notifier.announce(left(a_peer(2, "100.64.0.1"), GLOBEX))
-        notifier.announce(left(a_peer(3), ACME))
-        assert seen(here)[1:] == [("joined", "100.64.0.3"), ("left", "100.64.0.3")]
-        assert len(seen(there)) == 1
+        acme, globex, here, there = Members(notifier), Members(notifier, GLOBEX), subscribe(), subscribe()
+        acme.come(a_peer(1), here)
+        globex.come(a_peer(2, "100.64.0.1"), there)
+        acme.come(a_peer(3))
+        globex.go(a_peer(2, "100.64.0.1"))
+        acme.go(a_peer(3))
+        assert (await seen(here))[1:] == [("joined", "100.64.0.3"), ("left", "100.64.0.3")]
+        assert await seen(there) == [("welcome", "100.64.0.1", set())]
 
-    def test_telling_nobody_is_fine(self, notifier: PeerNotifier[Any]) -> None:
-        notifier.announce(joined(a_peer(1)))
-        notifier.announce(left(a_peer(1)))
+    async def test_telling_nobody_is_fine(self, notifier: PeerNotifier[Any]) -> None:
+        members = Members(notifier)
+        members.come(a_peer(1))
+        members.go(a_peer(1))

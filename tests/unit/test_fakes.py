@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,8 +18,11 @@ class TestRecordingNotifier(PeerNotifierContract):
         return Subscriber
 
     @pytest.fixture
-    def seen(self) -> Callable[[Subscriber], list[Any]]:
-        return lambda subscriber: [_plain(told) for told in subscriber.seen]
+    def seen(self) -> Callable[[Subscriber], Awaitable[list[Any]]]:
+        async def seen(subscriber: Subscriber) -> list[Any]:
+            return [_plain(told) for told in subscriber.seen]
+
+        return seen
 
 
 def _plain(told: Welcome | MembershipEvent) -> tuple[Any, ...]:

@@ -36,8 +36,7 @@ class MembershipService(Generic[Subscriber]):
             except Conflict:
                 continue  # Somebody else's event came first, so the tenant has changed: decide again.
             # No `await` between reading the roster and the subscription: an event in between would be lost.
-            others = [peer for peer in self._tenants.get(tenant_id).peers if peer != newcomer.peer]
-            self._notifier.welcome(tenant_id, newcomer.peer, others, subscriber)
+            self._notifier.welcome(self._tenants.get(tenant_id), newcomer.peer, subscriber)
             return newcomer.peer
 
     async def leave(self, tenant_id: TenantId, peer: Peer) -> None:

@@ -1,6 +1,6 @@
 """What the core asks of the world. An adapter keeps every promise here; `tests/contracts` checks them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from wg_orchestrator.domain.events import MembershipEvent
@@ -48,8 +48,11 @@ class PeerNotifier(Protocol[Subscriber]):
     Nothing here waits for a peer, and a peer that fails or can't keep up harms no other: no method blocks or raises.
     """
 
-    def welcome(self, tenant_id: TenantId, newcomer: Peer, others: Sequence[Peer], subscriber: Subscriber) -> None:
-        """Tell `subscriber` its own address and the `others`, then every later event of its tenant, in order."""
+    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Subscriber) -> None:
+        """Tell `subscriber` its own address and everyone else in `tenant` now; then each later event, in order.
+
+        The tenant holds what was announced of it so far, the newcomer's own joining included.
+        """
         ...
 
     def announce(self, event: MembershipEvent) -> None:

@@ -7,7 +7,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.close import Close
-from wg_orchestrator.adapters.websocket.messages import Message
+from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 
 class AsgiConnection:
@@ -21,25 +21,29 @@ class AsgiConnection:
         self._websocket = websocket
         self._room = max_outbox_size
         self._close_timeout = close_timeout
-        self._outbox: deque[Message] = deque()
+        self._outbox: deque[Text] = deque()
         self._arrived = anyio.Event()
         self._scope = anyio.CancelScope()
         self._close: Close | None = None
         self._gone = False
         self._on_gone: Callable[[], None] | None = None
 
-    def welcome(self, message: Message) -> None:
-        self._room += len(message.frame)
-        self.send(message)
+    def welcome(self, welcome: Text) -> None:
+        self._room += len(welcome.frame)
+        self._enqueue(welcome)
 
-    def send(self, message: Message) -> None:
+    def send(self, notices: Notices) -> None:
+        for text in notices.texts:
+            self._enqueue(text)
+
+    def _enqueue(self, text: Text) -> None:
         if self._gone:
             return
-        self._room -= len(message.frame)
+        self._room -= len(text.frame)
         if self._room < 0:
             self.close(closes.TOO_SLOW)
             return
-        self._outbox.append(message)
+        self._outbox.append(text)
         self._arrived.set()
 
     def close(self, close: Close) -> None:
@@ -69,9 +73,9 @@ class AsgiConnection:
                 await self._arrived.wait()
                 self._arrived = anyio.Event()
                 while self._outbox:
-                    message = self._outbox.popleft()
-                    await self._websocket.send_text(message.text)
-                    self._room += len(message.frame)
+                    text = self._outbox.popleft()
+                    await self._websocket.send_text(text.payload.decode())
+                    self._room += len(text.frame)
         except WebSocketDisconnect:
             self._end()
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wg_orchestrator.adapters.websocket.close import Close
-from wg_orchestrator.adapters.websocket.messages import Message
+from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 EXTENSION = "wg_orchestrator.connection"
 """The ASGI scope extension under which a server offers the connection itself: `{"connection": Connection}`."""
@@ -14,12 +14,12 @@ class Connection(Protocol):
     Nothing waits, nothing raises: what can't be sent ends the connection.
     """
 
-    def welcome(self, message: Message) -> None:
+    def welcome(self, welcome: Text) -> None:
         """Queue the first message. It may be of any size: the outbox's bound is for what comes after it."""
         ...
 
-    def send(self, message: Message) -> None:
-        """Queue `message`. If too much waits already, close with TOO_SLOW; if the peer is gone, do nothing."""
+    def send(self, notices: Notices) -> None:
+        """Queue `notices`. If too much waits already, close with TOO_SLOW; if the peer is gone, do nothing."""
         ...
 
     def close(self, close: Close) -> None:

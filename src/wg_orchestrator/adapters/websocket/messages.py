@@ -1,13 +1,12 @@
 """Protocol v1 on the wire: the only place that knows the messages' shapes. See docs/protocol.md."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wg_orchestrator.adapters.websocket.frames import Opcode, frame
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
 from wg_orchestrator.domain.peer import Peer
 
 
@@ -45,39 +44,57 @@ class PeerEntry(BaseModel):
         return cls(display_name=peer.display_name, public_key=peer.public_key.text, virtual_ip=str(peer.virtual_ip))
 
 
-class Welcome(BaseModel):
-    """The answer to a join: the newcomer's address, and everyone but the newcomer."""
-
-    virtual_ip: str
-    peers: list[PeerEntry]
-
-
 class PeerRemoval(BaseModel):
     """The notice that a peer has left."""
 
     removed_peer: str
 
 
-class Message:
+class Text:
     """One text message, framed once for however many receivers."""
 
-    __slots__ = ("frame", "text")
+    __slots__ = ("frame", "payload")
 
-    def __init__(self, model: BaseModel) -> None:
-        self.text = model.model_dump_json()
-        self.frame = frame(Opcode.TEXT, self.text.encode())
-
-
-def welcome(newcomer: Peer, others: Sequence[Peer]) -> Message:
-    """The message for the newcomer alone."""
-    return Message(Welcome(virtual_ip=str(newcomer.virtual_ip), peers=[PeerEntry.of(peer) for peer in others]))
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.frame = frame(Opcode.TEXT, payload)
 
 
-def notice(event: MembershipEvent) -> Message:
-    """The message for everyone else."""
-    if isinstance(event, PeerJoined):
-        return Message(PeerEntry.of(event.peer))
-    return Message(PeerRemoval(removed_peer=str(event.peer.virtual_ip)))
+class Notices:
+    """Text messages that go out together, in order: `wire` is all their frames."""
+
+    __slots__ = ("texts", "wire")
+
+    def __init__(self, texts: Sequence[Text]) -> None:
+        self.texts = texts
+        self.wire = b"".join([text.frame for text in texts])
+
+    def after(self, count: int) -> "Notices":
+        """All but the first `count` of them."""
+        return Notices(self.texts[count:])
+
+
+def peer_entry(peer: Peer) -> Text:
+    """The notice that `peer` has joined, which is also its entry in a welcome."""
+    return _text(PeerEntry.of(peer))
+
+
+def peer_removal(peer: Peer) -> Text:
+    """The notice that `peer` has left."""
+    return _text(PeerRemoval(removed_peer=str(peer.virtual_ip)))
+
+
+def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
+    """The answer to a join, for the newcomer alone: its address, and the entries of everyone else.
+
+    Put together from what is in JSON already: a roster of thousands is sent far more often than it changes.
+    """
+    entries = b",".join([entry.payload for entry in others])
+    return Text(b'{"virtual_ip":"%s","peers":[%s]}' % (str(newcomer.virtual_ip).encode(), entries))
+
+
+def _text(model: BaseModel) -> Text:
+    return Text(model.model_dump_json().encode())
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

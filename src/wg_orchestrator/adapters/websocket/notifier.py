@@ -1,37 +1,111 @@
-from collections.abc import Sequence
+import asyncio
+import time
+from functools import partial
 
 from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket.connection import Connection
-from wg_orchestrator.domain.events import MembershipEvent, PeerLeft
+from wg_orchestrator.adapters.websocket.messages import Notices, Text
+from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
 from wg_orchestrator.domain.peer import Peer, VirtualIP
+from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
+
+PACE = 4.0
+"""A busy tenant's next flush is no sooner than this many times the cost of its last one."""
+MAX_PAUSE = 0.1
+"""Seconds that a notice waits at the most for the sake of pace."""
+BUSY = 3
+"""Notices in one flush from which on a tenant is a busy one."""
 
 
 class WebSocketPeerNotifier:
-    """A PeerNotifier that writes each notice to the WebSockets of its tenant: framed once, one write per peer.
+    """A PeerNotifier that writes to the WebSockets of each tenant.
 
-    A connection takes the bytes without waiting. One that is full or broken ends itself, and its peer then leaves
-    like any other.
+    Notices are framed once, collected, and written to everyone in one go: in a quiet tenant at the event loop's next
+    turn, in a busy one at a pace that its own cost sets. So the cost of a notice falls as the load grows, and one
+    tenant's storm leaves the loop to the others for most of the time.
+
+    A connection takes bytes without waiting. One that is full or broken ends itself, and its peer then leaves like any
+    other.
     """
 
     def __init__(self) -> None:
-        self._connections: dict[TenantId, dict[VirtualIP, Connection]] = {}
+        self._channels: dict[TenantId, _Channel] = {}
 
-    def welcome(self, tenant_id: TenantId, newcomer: Peer, others: Sequence[Peer], subscriber: Connection) -> None:
-        self._connections.setdefault(tenant_id, {})[newcomer.virtual_ip] = subscriber
-        subscriber.welcome(messages.welcome(newcomer, others))
+    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Connection) -> None:
+        channel = self._channels.get(tenant.id)
+        if channel is None:
+            channel = self._channels[tenant.id] = _Channel(tenant)
+        channel.welcome(newcomer, subscriber)
 
     def announce(self, event: MembershipEvent) -> None:
-        connections = self._connections.get(event.tenant_id)
-        if connections is None:
+        channel = self._channels.get(event.tenant_id)
+        if channel is None:
             return
-        subject = event.peer.virtual_ip
-        if isinstance(event, PeerLeft):
-            connections.pop(subject, None)
-            if not connections:
-                del self._connections[event.tenant_id]
-                return
-        message = messages.notice(event)
-        for virtual_ip, connection in connections.items():
-            if virtual_ip != subject:
-                connection.send(message)
+        channel.announce(event)
+        if not channel.has_members():
+            channel.close()
+            del self._channels[event.tenant_id]
+
+
+class _Channel:
+    """The notices of one tenant on their way to those of its peers that are connected here."""
+
+    __slots__ = ("_entries", "_flush_handle", "_loop", "_members", "_newcomers", "_not_before", "_pending")
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Everyone in the tenant, encoded: a welcome only has to join these.
+        self._entries: dict[VirtualIP, Text] = {peer.virtual_ip: messages.peer_entry(peer) for peer in tenant.peers}
+        self._pending: list[Text] = []
+        self._members: dict[VirtualIP, Connection] = {}
+        # Who came since the last flush, and how many of the pending notices came before it and are not for it.
+        self._newcomers: dict[VirtualIP, tuple[Connection, int]] = {}
+        self._not_before = 0.0
+        self._flush_handle: asyncio.Handle | None = None
+
+    def has_members(self) -> bool:
+        return bool(self._members or self._newcomers)
+
+    def welcome(self, newcomer: Peer, connection: Connection) -> None:
+        address = newcomer.virtual_ip
+        own = self._entries.pop(address)
+        connection.welcome(messages.welcome(newcomer, self._entries.values()))
+        self._entries[address] = own
+        self._newcomers[address] = connection, len(self._pending)
+
+    def announce(self, event: MembershipEvent) -> None:
+        address = event.peer.virtual_ip
+        if isinstance(event, PeerJoined):
+            notice = self._entries[address] = messages.peer_entry(event.peer)
+        else:
+            del self._entries[address]
+            self._members.pop(address, None)
+            self._newcomers.pop(address, None)
+            notice = messages.peer_removal(event.peer)
+        self._pending.append(notice)
+        if self._flush_handle is None:
+            pause = self._not_before - self._loop.time()
+            schedule = self._loop.call_soon if pause <= 0 else partial(self._loop.call_later, pause)
+            self._flush_handle = schedule(self._flush)
+
+    def close(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+
+    def _flush(self) -> None:
+        started = time.perf_counter()
+        self._flush_handle = None
+        count = len(self._pending)
+        notices = Notices(self._pending)
+        for connection in self._members.values():
+            connection.send(notices)
+        for address, (connection, already_known) in self._newcomers.items():
+            self._members[address] = connection
+            if already_known < count:
+                connection.send(notices.after(already_known))
+        self._pending = []
+        self._newcomers.clear()
+        if count >= BUSY:
+            pause = min(PACE * (time.perf_counter() - started), MAX_PAUSE)
+            self._not_before = self._loop.time() + pause

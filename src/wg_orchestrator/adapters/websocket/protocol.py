@@ -23,7 +23,7 @@ from wg_orchestrator.adapters.websocket.frames import (
 )
 from wg_orchestrator.adapters.websocket.handshake import BadHandshake, Handshake, refusal
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
-from wg_orchestrator.adapters.websocket.messages import Message
+from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 RATE_WINDOW = 10.0
 
@@ -125,14 +125,15 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # Connection
 
-    def welcome(self, message: Message) -> None:
+    def welcome(self, welcome: Text) -> None:
         self._call = self._handshake = None
-        self._transport.set_write_buffer_limits(high=self._limits.max_outbox_size + len(message.frame))
-        self.send(message)
+        self._transport.set_write_buffer_limits(high=self._limits.max_outbox_size + len(welcome.frame))
+        if self._phase is _Phase.OPEN:
+            self._transport.write(welcome.frame)
 
-    def send(self, message: Message) -> None:
+    def send(self, notices: Notices) -> None:
         if self._phase is _Phase.OPEN and not self._transport.is_closing():
-            self._transport.write(message.frame)
+            self._transport.write(notices.wire)
 
     def close(self, close: Close) -> None:
         if self._phase is _Phase.OPEN:

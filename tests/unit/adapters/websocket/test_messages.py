@@ -1,9 +1,18 @@
+import json
 from ipaddress import ip_address
 
 import pytest
 
-from tests.builders import a_key_text, a_peer, joined, left
-from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin, notice, welcome
+from tests.builders import a_key_text, a_peer
+from wg_orchestrator.adapters.websocket.messages import (
+    JoinRequest,
+    MalformedJoin,
+    Notices,
+    Text,
+    peer_entry,
+    peer_removal,
+    welcome,
+)
 from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
 
 KEY = a_key_text(1)
@@ -42,22 +51,34 @@ def test_anything_else_is_malformed(text: str) -> None:
 
 def test_the_messages_have_the_protocols_keys_in_its_order() -> None:
     one, two = a_peer(1), a_peer(2)
-    entry = f'{{"display_name":"peer-2","public_key":"{two.public_key}","virtual_ip":"100.64.0.2"}}'
-    assert welcome(one, [two]).text == f'{{"virtual_ip":"100.64.0.1","peers":[{entry}]}}'
-    assert welcome(one, []).text == '{"virtual_ip":"100.64.0.1","peers":[]}'
-    assert notice(joined(two)).text == entry
-    assert notice(left(two)).text == '{"removed_peer":"100.64.0.2"}'
+    entry = f'{{"display_name":"peer-2","public_key":"{two.public_key}","virtual_ip":"100.64.0.2"}}'.encode()
+    assert welcome(one, [peer_entry(two)]).payload == b'{"virtual_ip":"100.64.0.1","peers":[' + entry + b"]}"
+    assert welcome(one, []).payload == b'{"virtual_ip":"100.64.0.1","peers":[]}'
+    assert peer_entry(two).payload == entry
+    assert peer_removal(two).payload == b'{"removed_peer":"100.64.0.2"}'
+
+
+def test_a_welcome_of_any_size_is_json() -> None:
+    peers = [a_peer(number) for number in range(1, 100)]
+    read = json.loads(welcome(a_peer(200), map(peer_entry, peers)).payload)
+    assert [peer["virtual_ip"] for peer in read["peers"]] == [str(peer.virtual_ip) for peer in peers]
 
 
 def test_ipv6_addresses_are_in_their_canonical_form() -> None:
     peer = Peer(parse_display_name("x"), PublicKey.parse(KEY), ip_address("fd00:0::1"))
-    assert notice(left(peer)).text == '{"removed_peer":"fd00::1"}'
+    assert peer_removal(peer).payload == b'{"removed_peer":"fd00::1"}'
 
 
 def test_a_message_is_framed_as_utf8() -> None:
     name = 'Büro "3" 🦊'
-    peer = Peer(parse_display_name(name), PublicKey.parse(KEY), ip_address("100.64.0.1"))
-    message = notice(joined(peer))
-    assert message.frame[2:] == message.text.encode()
-    assert message.frame[0] == 0x81
-    assert JoinRequest.parse(message.text).display_name == name
+    text = peer_entry(Peer(parse_display_name(name), PublicKey.parse(KEY), ip_address("100.64.0.1")))
+    assert text.frame[0] == 0x81
+    assert text.frame[-len(text.payload) :] == text.payload
+    assert JoinRequest.parse(text.payload.decode()).display_name == name
+
+
+def test_notices_go_out_in_order_and_from_any_one_on() -> None:
+    texts = [Text(b"%d" % number) for number in range(3)]
+    assert Notices(texts).wire == b"\x81\x010\x81\x011\x81\x012"
+    assert Notices(texts).after(2).wire == texts[2].frame
+    assert Notices(texts).after(3).wire == b""
