@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import resource
 import socket
 import sys
@@ -7,7 +8,6 @@ from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import click
-import structlog
 from dependency_injector import providers
 from pydantic import ValidationError
 
@@ -52,9 +52,10 @@ def serve(**options: str | None) -> None:
     # A soft limit of 1,024 files, as many systems have it, is one of as many peers.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     server = _server(settings)
-    structlog.get_logger("wg_orchestrator").info(
-        "serving", url=f"ws://{server.address}/tenants/{{tenant_id}}", network=str(settings.network)
-    )
+    # What is allocated by now stays, and what comes is freed by counting but for a few cycles a connection:
+    # collecting seldom saves a fifth of the cost of a join.
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
     with suppress(KeyboardInterrupt):  # uvicorn ends in good order, and then raises the signal again.
         server.run()
 

@@ -1,11 +1,14 @@
 import asyncio
 import socket
 
+import structlog
 import uvicorn
 
-from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+from wg_orchestrator.adapters.websocket.http_protocol import UpgradingHttpProtocol
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
+
+logger = structlog.get_logger("wg_orchestrator")
 
 
 class Server(uvicorn.Server):
@@ -17,8 +20,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(container),
-                http="httptools",
-                ws=WebSocketProtocol.bound_by(container.connection_limits()),
+                http=UpgradingHttpProtocol.bound_by(container.connection_limits()),
+                ws="none",
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,
@@ -34,6 +37,7 @@ class Server(uvicorn.Server):
             backlog=self.config.backlog,
             dualstack_ipv6=settings.host == "::" and socket.has_dualstack_ipv6(),
         )
+        self._network = settings.network
         self.ready = asyncio.Event()
 
     @property
@@ -44,6 +48,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        logger.info("serving", url=f"ws://{self.address}/tenants/{{tenant_id}}", network=str(self._network))
         self.ready.set()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:

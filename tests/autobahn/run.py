@@ -21,8 +21,8 @@ from typing import Any
 import click
 import uvicorn
 
+from wg_orchestrator.adapters.websocket.http_protocol import UpgradingHttpProtocol
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
-from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE = Path(__file__).parents[2] / ".autobahn"
@@ -107,8 +107,9 @@ class EchoServer(uvicorn.Server):
     """uvicorn with our protocol class, for as long as a piece of work takes, or until a signal."""
 
     def __init__(self, loop: str, work: Callable[[], Awaitable[None]]) -> None:
-        ws = WebSocketProtocol.bound_by(ConnectionLimits(max_message_size=16 * 1024 * 1024, max_frame_rate=math.inf))
-        super().__init__(uvicorn.Config(_echo, loop=loop, http="httptools", ws=ws, lifespan="off", log_level="warning"))
+        limits = ConnectionLimits(max_message_size=16 * 1024 * 1024, max_frame_rate=math.inf)
+        http = UpgradingHttpProtocol.bound_by(limits)
+        super().__init__(uvicorn.Config(_echo, loop=loop, http=http, ws="none", lifespan="off", log_level="warning"))
         self._work = work
         self._task: asyncio.Future[None] | None = None
 

@@ -1,18 +1,21 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
+
+from starlette.types import ASGIApp
+
+from wg_orchestrator.adapters.websocket.close import INTERNAL_ERROR, Close
+from wg_orchestrator.adapters.websocket.connection import Gone
+from wg_orchestrator.adapters.websocket.frames import Opcode, frame
 
 if TYPE_CHECKING:
     from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 
 logger = logging.getLogger("wg_orchestrator.websocket")
 
-Event = dict[str, Any]
-
-
-class Disconnected(OSError):
-    """The application sends to a client that is gone."""
+Event = MutableMapping[str, Any]
 
 
 class AsgiCall:
@@ -33,16 +36,16 @@ class AsgiCall:
         self._writable.set()
         self._denial: Event | None = None
 
-    async def run(self, app: Any, scope: dict[str, Any]) -> None:
+    async def run(self, app: ASGIApp, scope: MutableMapping[str, Any]) -> None:
+        ending = Close(1000, "")
         try:
             await app(scope, self.receive, self.send)
-        except Disconnected:
-            self._protocol.call_ended(failed=False)
+        except Gone:
+            pass  # What the application still had to say, nobody is there to hear.
         except Exception:
             logger.exception("exception in the ASGI application")
-            self._protocol.call_ended(failed=True)
-        else:
-            self._protocol.call_ended(failed=False)
+            ending = INTERNAL_ERROR
+        self._protocol.call_ended(ending)
 
     def deliver(self, event: Event) -> None:
         self._events.append(event)
@@ -68,17 +71,20 @@ class AsgiCall:
         await self._writable.wait()
         kind = event["type"]
         if kind == "websocket.accept":
-            self._protocol.accept(event.get("headers", ()), event.get("subprotocol"))
+            self._protocol.open(event.get("headers", ()), event.get("subprotocol"))
         elif kind == "websocket.send":
             text = event.get("text")
-            self._protocol.send_message(text if text is not None else event["bytes"])
+            encoded = frame(Opcode.BINARY, event["bytes"]) if text is None else frame(Opcode.TEXT, text.encode())
+            self._protocol.write(encoded)
+        elif kind == "websocket.close" and self._protocol.connecting:
+            self._protocol.respond(403, (), b"")
         elif kind == "websocket.close":
-            self._protocol.close_from_app(event.get("code", 1000), event.get("reason") or "")
+            self._protocol.close(Close(event.get("code", 1000), event.get("reason") or ""))
         elif kind == "websocket.http.response.start":
             self._denial = {**event, "body": b""}
         elif kind == "websocket.http.response.body" and self._denial is not None:
             self._denial["body"] += event.get("body", b"")
             if not event.get("more_body", False):
-                self._protocol.deny(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
+                self._protocol.respond(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
         else:
             raise RuntimeError(f"unexpected ASGI event {kind!r}")

@@ -4,9 +4,11 @@ from contextlib import suppress
 
 import anyio
 from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.responses import PlainTextResponse
 
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.close import Close
+from wg_orchestrator.adapters.websocket.connection import Gone
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 
@@ -28,6 +30,27 @@ class AsgiConnection:
         self._gone = False
         self._on_gone: Callable[[], None] | None = None
 
+    async def deny(self, status: int, reason: str) -> None:
+        await self._websocket.send_denial_response(PlainTextResponse(reason, status))
+
+    async def accept(self) -> None:
+        try:
+            await self._websocket.accept()
+        except OSError as error:
+            raise Gone from error
+
+    async def first_message(self, within: float) -> str | bytes:
+        with anyio.fail_after(within):
+            event = await self._websocket.receive()
+        if event["type"] == "websocket.disconnect":
+            raise Gone
+        text: str | None = event.get("text")
+        return event["bytes"] if text is None else text
+
+    async def refuse(self, close: Close) -> None:
+        with anyio.move_on_after(self._close_timeout, shield=True), suppress(WebSocketDisconnect):
+            await self._websocket.close(close.code, close.reason)
+
     def welcome(self, welcome: Text) -> None:
         self._room += len(welcome.frame)
         self._enqueue(welcome)
@@ -41,12 +64,12 @@ class AsgiConnection:
             return
         self._room -= len(text.frame)
         if self._room < 0:
-            self.close(closes.TOO_SLOW)
+            self._close_with(closes.TOO_SLOW)
             return
         self._outbox.append(text)
         self._arrived.set()
 
-    def close(self, close: Close) -> None:
+    def _close_with(self, close: Close) -> None:
         if not self._gone:
             self._close = close
             self._end()
@@ -64,8 +87,7 @@ class AsgiConnection:
         finally:
             self._end()
             if self._close is not None:
-                with anyio.move_on_after(self._close_timeout, shield=True):
-                    await self._send_close(self._close)
+                await self.refuse(self._close)
 
     async def _write(self) -> None:
         try:
@@ -83,11 +105,7 @@ class AsgiConnection:
         """Returns when the client is gone. Text is ignored: a client may send keep-alives."""
         while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
             if event.get("text") is None:
-                self.close(closes.TEXT_ONLY)
-
-    async def _send_close(self, close: Close) -> None:
-        with suppress(WebSocketDisconnect):  # The client may be faster.
-            await self._websocket.close(close.code, close.reason)
+                self._close_with(closes.TEXT_ONLY)
 
     def _end(self) -> None:
         if self._gone:

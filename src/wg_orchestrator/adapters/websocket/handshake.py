@@ -1,4 +1,3 @@
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -6,8 +5,6 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
-
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,21 +21,15 @@ class BadHandshake(Exception):
 
 
 class Handshake:
-    """A client's opening handshake, from the request head that uvicorn's HTTP protocol has parsed and rebuilt."""
+    """A client's opening handshake, from the request that uvicorn's HTTP protocol has parsed."""
 
-    __slots__ = ("_key", "headers", "subprotocols", "target")
+    __slots__ = ("_key",)
 
-    def __init__(self, head: bytes) -> None:
-        """Raises BadHandshake. `head` is well-formed HTTP/1.1; what it asks for is checked here."""
-        request_line, *lines = head.rstrip(b"\r\n").split(b"\r\n")
-        method, self.target, _ = request_line.split(b" ")
-        self.headers: Headers = []
-        for line in lines:
-            name, _, value = line.partition(b": ")
-            self.headers.append((name, value))
-        fields = dict(self.headers)
-        if method != b"GET":
-            raise BadHandshake("a WebSocket is opened with GET", 405, [(b"allow", b"GET")])
+    def __init__(self, method: str, http_version: str, headers: Headers) -> None:
+        """Raises BadHandshake. The names of `headers` are in lower case."""
+        fields = dict(headers)
+        if method != "GET" or http_version != "1.1":
+            raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
         if fields.get(b"sec-websocket-version") != b"13":
             raise BadHandshake("the WebSocket version is 13", 426, [(b"sec-websocket-version", b"13")])
         self._key = fields.get(b"sec-websocket-key", b"")
@@ -46,32 +37,8 @@ class Handshake:
             nonce = base64.b64decode(self._key, validate=True)
         except binascii.Error as error:
             raise BadHandshake("Sec-WebSocket-Key is base64") from error
-        if len(nonce) != 16 or [name for name, _ in self.headers].count(b"sec-websocket-key") != 1:
+        if len(nonce) != 16 or sum(name == b"sec-websocket-key" for name, _ in headers) != 1:
             raise BadHandshake("Sec-WebSocket-Key is 16 bytes, once")
-        self.subprotocols = [
-            token.strip()
-            for name, value in self.headers
-            if name == b"sec-websocket-protocol"
-            for token in value.decode("latin-1").split(",")
-        ]
-
-    def scope(self, transport: asyncio.Transport, root_path: str) -> dict[str, Any]:
-        """The ASGI scope of the connection, but for the server's state and extensions."""
-        raw_path, _, query_string = self.target.partition(b"?")
-        return {
-            "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(transport) else "ws",
-            "client": get_remote_addr(transport),
-            "server": get_local_addr(transport),
-            "root_path": root_path,
-            "path": root_path + unquote(raw_path.decode("latin-1")),
-            "raw_path": root_path.encode() + raw_path,
-            "query_string": query_string,
-            "headers": self.headers,
-            "subprotocols": self.subprotocols,
-        }
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]] = (), subprotocol: str | None = None) -> bytes:
         """The 101 response (section 4.2.2). Extensions are never agreed on."""
@@ -87,6 +54,26 @@ class Handshake:
                 *headers,
             ],
         )
+
+
+def websocket_scope(http_scope: dict[str, Any], target: bytes) -> dict[str, Any]:
+    """Make the ASGI scope of a WebSocket out of the one that uvicorn has begun for the request for `target`."""
+    raw_path, _, query_string = target.partition(b"?")
+    root_path = http_scope["root_path"]
+    return {
+        **http_scope,
+        "type": "websocket",
+        "scheme": "wss" if http_scope["scheme"] == "https" else "ws",
+        "path": root_path + unquote(raw_path.decode("latin-1")),
+        "raw_path": root_path.encode() + raw_path,
+        "query_string": query_string,
+        "subprotocols": [
+            token.strip()
+            for name, value in http_scope["headers"]
+            if name == b"sec-websocket-protocol"
+            for token in value.decode("latin-1").split(",")
+        ],
+    }
 
 
 def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -23,3 +23,25 @@ class ConnectionLimits:
     ping_interval: float = 10.0
     ping_timeout: float = 8.0
     close_timeout: float = 5.0
+
+
+RATE_WINDOW = 10.0
+
+
+class FrameBudget:
+    """How many more frames a client may send: `rate` a second, averaged over ten seconds."""
+
+    __slots__ = ("_left", "_rate", "_window_end")
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._left = 0.0
+        self._window_end = 0.0
+
+    def spend(self, now: float) -> bool:
+        """Count one frame, at `now` in seconds of a monotonic clock; False if it is one too many."""
+        if now >= self._window_end:
+            self._window_end = now + RATE_WINDOW
+            self._left = self._rate * RATE_WINDOW
+        self._left -= 1
+        return self._left >= 0

@@ -5,13 +5,13 @@ from enum import Enum
 from functools import partial
 from typing import Any, cast
 
-from uvicorn.config import Config
+from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from wg_orchestrator.adapters.websocket import close as closes
-from wg_orchestrator.adapters.websocket.asgi_call import AsgiCall, Disconnected
+from wg_orchestrator.adapters.websocket.asgi_call import AsgiCall
 from wg_orchestrator.adapters.websocket.close import Close
-from wg_orchestrator.adapters.websocket.connection import EXTENSION
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone
 from wg_orchestrator.adapters.websocket.frames import (
     FrameReader,
     Opcode,
@@ -21,11 +21,12 @@ from wg_orchestrator.adapters.websocket.frames import (
     frame,
     parse_close,
 )
-from wg_orchestrator.adapters.websocket.handshake import BadHandshake, Handshake, refusal
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
+from wg_orchestrator.adapters.websocket.handshake import BadHandshake, Handshake, refusal, websocket_scope
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, FrameBudget
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
-RATE_WINDOW = 10.0
+# Among the events of an ASGI call, ours alone: the first message is overdue.
+_TIMEOUT = "wg_orchestrator.timeout"
 
 
 class _Phase(Enum):
@@ -36,7 +37,7 @@ class _Phase(Enum):
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """A peer's WebSocket as uvicorn's `ws` class: RFC 6455 without extensions, on asyncio's callbacks.
+    """A peer's WebSocket in uvicorn: RFC 6455 without extensions, on asyncio's callbacks.
 
     It has two lives. First it is an ASGI call like any other. Then, if the application takes it as the `Connection`
     offered in the scope's extensions and lets it `run`, the call ends and the connection lives on without task,
@@ -45,16 +46,13 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_call", "_config", "_frames", "_handshake", "_limits", "_loop", "_on_gone", "_phase", "_ping", "_reader",
-        "_reading", "_server", "_state", "_timer", "_transport", "_window",
+        "_app", "_budget", "_call", "_handshake", "_limits", "_loop", "_on_gone", "_phase", "_ping", "_reader",
+        "_reading", "_server", "_timer", "_transport",
     )  # fmt: skip
 
-    def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], *, limits: ConnectionLimits
-    ) -> None:
-        self._config = config
+    def __init__(self, app: ASGIApp, server_state: ServerState, limits: ConnectionLimits) -> None:
+        self._app = app
         self._server = server_state
-        self._state = app_state
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._phase = _Phase.CONNECTING
@@ -65,13 +63,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._on_gone: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ping = b""
-        self._window = 0.0
-        self._frames = 0
-
-    @classmethod
-    def bound_by(cls, limits: ConnectionLimits) -> type[asyncio.Protocol]:
-        """What to give to `uvicorn.Config(ws=…)`."""
-        return cast("type[asyncio.Protocol]", partial(cls, limits=limits))
+        self._budget = FrameBudget(limits.max_frame_rate)
 
     # asyncio's callbacks
 
@@ -100,9 +92,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self._call.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.CONNECTING and self._call is None:
-            self._connect(data)
-            return
         if self._reader is None:  # Refused, or closed on a violation: what still comes is only waited out.
             return
         try:
@@ -120,10 +109,34 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         if self._phase is _Phase.CONNECTING:
-            self.deny(503, (), b"service restart")
+            self.respond(503, (), b"service restart")
         self.close(closes.SERVICE_RESTART)
 
     # Connection
+
+    async def deny(self, status: int, reason: str) -> None:
+        self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())
+
+    async def accept(self) -> None:
+        if self._call is not None:
+            await self._call.receive()  # The event that there is a connection.
+        self.open((), None)
+
+    async def first_message(self, within: float) -> str | bytes:
+        if self._phase is not _Phase.OPEN or self._call is None:
+            raise Gone
+        self._set_timer(within, partial(self._call.deliver, {"type": _TIMEOUT}))
+        event = await self._call.receive()
+        if event["type"] == _TIMEOUT:
+            raise TimeoutError
+        if self._phase is not _Phase.OPEN:
+            raise Gone
+        self._set_timer(None)
+        text: str | None = event.get("text")
+        return event["bytes"] if text is None else text
+
+    async def refuse(self, close: Close) -> None:
+        self.close(close)
 
     def welcome(self, welcome: Text) -> None:
         self._call = self._handshake = None
@@ -149,42 +162,37 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # What the ASGI call does
 
-    def accept(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
+    def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
         if self._phase is not _Phase.CONNECTING or self._handshake is None:
-            raise Disconnected
+            raise Gone
         self._transport.write(self._handshake.accept(headers, subprotocol))
         self._phase = _Phase.OPEN
         self._reader = FrameReader(self._limits.max_message_size)
         self.resume_reading()
 
-    def deny(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         if self._phase is not _Phase.CONNECTING:
-            raise Disconnected
+            raise Gone
         self._transport.write(refusal(status, headers, body))
         self._leave_open()
         self._transport.close()
         self._end(1006)
 
-    def send_message(self, message: str | bytes) -> None:
+    def write(self, data: bytes) -> None:
         if self._phase is not _Phase.OPEN:
-            raise Disconnected
-        if isinstance(message, str):
-            self._transport.write(frame(Opcode.TEXT, message.encode()))
-        else:
-            self._transport.write(frame(Opcode.BINARY, message))
+            raise Gone
+        self._transport.write(data)
 
-    def close_from_app(self, code: int, reason: str) -> None:
-        if self._phase is _Phase.CONNECTING:
-            self.deny(403, (), b"")
-        else:
-            self.close(Close(code, reason))
+    @property
+    def connecting(self) -> bool:
+        return self._phase is _Phase.CONNECTING
 
-    def call_ended(self, *, failed: bool) -> None:
+    def call_ended(self, ending: Close) -> None:
         if self._call is None:
-            return
+            return  # The connection was handed over and goes on.
         if self._phase is _Phase.CONNECTING:
-            self.deny(500, (), b"internal error")
-        self.close(closes.INTERNAL_ERROR if failed else Close(1000, ""))
+            self.respond(500, (), b"internal error")
+        self.close(ending)
         self._call = None
 
     def resume_reading(self) -> None:
@@ -199,26 +207,26 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # The opening handshake
 
-    def _connect(self, head: bytes) -> None:
+    def upgrade(self, http_scope: dict[str, Any], target: bytes) -> None:
+        """Take over a connection on which this was asked for, by a request that wants to upgrade to a WebSocket."""
         try:
-            self._handshake = Handshake(head)
+            self._handshake = Handshake(http_scope["method"], http_scope["http_version"], http_scope["headers"])
         except BadHandshake as bad:
-            self.deny(bad.status, bad.headers, str(bad).encode())
+            self.respond(bad.status, bad.headers, str(bad).encode())
             return
         # A client that sends frames before it was accepted has them read after.
         self._pause_reading()
-        scope = self._handshake.scope(self._transport, self._config.root_path)
-        scope["state"] = self._state.copy()
+        scope = websocket_scope(http_scope, target)
         scope["extensions"] = {"websocket.http.response": {}, EXTENSION: {"connection": self}}
         self._call = AsgiCall(self)
-        task = self._loop.create_task(self._call.run(self._config.loaded_app, scope))
+        task = self._loop.create_task(self._call.run(self._app, scope))
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
     # Frames
 
     def _on_frame(self, opcode: Opcode, payload: bytes) -> None:
-        if not self._within_rate():
+        if not self._budget.spend(self._loop.time()):
             raise Violation(closes.POLICY.code, closes.POLICY.reason)
         if opcode is Opcode.CLOSE:
             code, reason = parse_close(payload)
@@ -238,24 +246,14 @@ class WebSocketProtocol(asyncio.Protocol):
         elif opcode is Opcode.TEXT:
             text = decode_text(payload)
             if self._call is not None:
-                self._deliver(self._call, {"type": "websocket.receive", "text": text})
+                self._call.deliver({"type": "websocket.receive", "text": text})
+                self._pause_reading()
         elif opcode is Opcode.BINARY:
             if self._call is not None:
-                self._deliver(self._call, {"type": "websocket.receive", "bytes": payload})
+                self._call.deliver({"type": "websocket.receive", "bytes": payload})
+                self._pause_reading()
             else:
                 self.close(closes.TEXT_ONLY)
-
-    def _deliver(self, call: AsgiCall, event: dict[str, Any]) -> None:
-        call.deliver(event)
-        self._pause_reading()
-
-    def _within_rate(self) -> bool:
-        now = self._loop.time()
-        if now - self._window > RATE_WINDOW:
-            self._window = now
-            self._frames = 0
-        self._frames += 1
-        return self._frames <= self._limits.max_frame_rate * RATE_WINDOW
 
     # Keep-alive
 

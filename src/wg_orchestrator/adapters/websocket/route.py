@@ -1,18 +1,17 @@
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 import structlog
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, WebSocket
+from starlette.types import Receive, Scope, Send
 
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.close import REFUSALS, Close
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone, header
+from wg_orchestrator.adapters.websocket.handshake import Headers
 from wg_orchestrator.adapters.websocket.limits import AdmissionLimits, ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
@@ -40,77 +39,72 @@ class PeerEndpoint:
         self._connections = 0
         self._leaving: set[asyncio.Task[None]] = set()
         self.router = APIRouter()
-        self.router.add_api_websocket_route("/tenants/{tenant_id}", self.join)
+        self.router.add_websocket_route("/tenants/{tenant_id}", self)  # type: ignore[arg-type]
 
-    async def join(self, websocket: WebSocket, tenant_id: str) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application of its own among FastAPI's routes: FastAPI's dependency machinery has nothing to do."""
+        extension = scope.get("extensions", {}).get(EXTENSION)
+        connection: Connection = (
+            extension["connection"]
+            if extension
+            else AsgiConnection(
+                WebSocket(scope, receive, send), self._limits.max_outbox_size, self._limits.close_timeout
+            )
+        )
+        with suppress(Gone):
+            await self._receive(connection, scope["path_params"]["tenant_id"], scope["headers"])
+
+    async def _receive(self, connection: Connection, tenant_id: str, headers: Headers) -> None:
         """Let a client in, or tell it why not: by an HTTP status until the WebSocket is open, by a close code then."""
         try:
             tenant = parse_tenant_id(tenant_id)
         except InvalidTenantId as error:
-            await websocket.send_denial_response(PlainTextResponse(str(error), 400))
+            await connection.deny(400, str(error))
             return
-        if not self._origin_allowed(websocket.headers):
-            await websocket.send_denial_response(PlainTextResponse("origin not allowed", 403))
+        if not self._origin_allowed(headers):
+            await connection.deny(403, "origin not allowed")
             return
         self._connections += 1
         joined = False
         try:
-            connection, peer = await self._admit(websocket, tenant)
+            peer = await self._admit(connection, tenant)
             joined = True
-        except WebSocketDisconnect:
-            return  # The client left before it had joined.
         except _Refused as refused:
             logger.info("refused", tenant=tenant, code=refused.close.code, reason=refused.close.reason)
-            with suppress(WebSocketDisconnect):
-                await websocket.close(refused.close.code, refused.close.reason)
+            await connection.refuse(refused.close)
             return
+        except Gone:
+            raise
         except Exception:
             logger.exception("join failed", tenant=tenant)
-            with suppress(WebSocketDisconnect):
-                await websocket.close(closes.INTERNAL_ERROR.code, closes.INTERNAL_ERROR.reason)
+            await connection.refuse(closes.INTERNAL_ERROR)
             return
         finally:
             self._connections -= not joined
         logger.info("joined", tenant=tenant, virtual_ip=str(peer.virtual_ip), name=peer.display_name)
         await connection.run(partial(self._gone, tenant, peer))
 
-    async def _admit(self, websocket: WebSocket, tenant_id: TenantId) -> tuple[Connection, Peer]:
-        try:
-            await websocket.accept()
-        except OSError as error:
-            raise WebSocketDisconnect from error
+    async def _admit(self, connection: Connection, tenant_id: TenantId) -> Peer:
+        await connection.accept()
         if self._connections > self._admission.max_connections:
             raise _Refused(closes.AT_CAPACITY)
-        request = await self._request(websocket)
-        connection: Connection = (
-            websocket.scope["extensions"][EXTENSION]["connection"]
-            if EXTENSION in websocket.scope.get("extensions", {})
-            else AsgiConnection(websocket, self._limits.max_outbox_size, self._limits.close_timeout)
-        )
         try:
-            display_name = parse_display_name(request.display_name)
-            public_key = PublicKey.parse(request.public_key)
-            return connection, await self._service.join(tenant_id, display_name, public_key, connection)
-        except MembershipError as error:
-            raise _Refused(REFUSALS[type(error)]) from error
-
-    async def _request(self, websocket: WebSocket) -> JoinRequest:
-        try:
-            with anyio.fail_after(self._admission.join_timeout):
-                event = await websocket.receive()
+            message = await connection.first_message(self._admission.join_timeout)
         except TimeoutError as error:
             raise _Refused(closes.JOIN_TIMEOUT) from error
-        if event["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect
-        text = event.get("text")
-        if text is None:
+        if isinstance(message, bytes):
             raise _Refused(closes.TEXT_ONLY)
-        if len(text.encode(errors="surrogatepass")) > self._limits.max_message_size:
-            raise _Refused(Close(1009, "too big"))
+        if len(message.encode(errors="surrogatepass")) > self._limits.max_message_size:
+            raise _Refused(closes.TOO_BIG)
         try:
-            return JoinRequest.parse(text)
+            request = JoinRequest.parse(message)
+            display_name = parse_display_name(request.display_name)
+            public_key = PublicKey.parse(request.public_key)
+            return await self._service.join(tenant_id, display_name, public_key, connection)
         except MalformedJoin as error:
             raise _Refused(closes.MALFORMED_JOIN) from error
+        except MembershipError as error:
+            raise _Refused(REFUSALS[type(error)]) from error
 
     def _gone(self, tenant_id: TenantId, peer: Peer) -> None:
         self._connections -= 1
@@ -131,8 +125,10 @@ class PeerEndpoint:
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _origin_allowed(self, headers: Any) -> bool:
+    def _origin_allowed(self, headers: Headers) -> bool:
         # Browsers let any page open a WebSocket and say from where (RFC 6455, section 10.2); nobody else says it.
-        origin = headers.get("origin")
+        origin = header(headers, b"origin")
         allowed = self._admission.allowed_origins
-        return origin is None or "*" in allowed or origin in allowed or urlsplit(origin).netloc == headers.get("host")
+        return (
+            origin is None or "*" in allowed or origin in allowed or urlsplit(origin).netloc == header(headers, b"host")
+        )
