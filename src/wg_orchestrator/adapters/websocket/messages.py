@@ -14,6 +14,20 @@ class MalformedJoin(Exception):
     """The join message is not a JSON object with the two strings it needs, or names a key twice."""
 
 
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is given twice")
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_strict_json = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+
+
 class JoinRequest(BaseModel):
     """What a client sends, once. Fields it doesn't know are ignored."""
 
@@ -26,8 +40,7 @@ class JoinRequest(BaseModel):
     def parse(cls, text: str) -> "JoinRequest":
         """Raises MalformedJoin. JSON is read strictly: no NaN, no key twice, at any depth."""
         try:
-            fields = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-            return cls.model_validate(fields)
+            return cls.model_validate(_strict_json.decode(text))
         except (ValueError, RecursionError, ValidationError) as error:
             raise MalformedJoin from error
 
@@ -95,14 +108,3 @@ def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
 
 def _text(model: BaseModel) -> Text:
     return Text(model.model_dump_json().encode())
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is given twice")
-    return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

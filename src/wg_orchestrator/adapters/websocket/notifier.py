@@ -6,7 +6,7 @@ from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket.connection import Connection
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
-from wg_orchestrator.domain.peer import Peer, VirtualIP
+from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -55,12 +55,12 @@ class _Channel:
 
     def __init__(self, tenant: Tenant) -> None:
         self._loop = asyncio.get_running_loop()
-        # Everyone in the tenant, encoded: a welcome only has to join these.
-        self._entries: dict[VirtualIP, Text] = {peer.virtual_ip: messages.peer_entry(peer) for peer in tenant.peers}
+        # By public key, which is live once in a tenant. Everyone in it, encoded: a welcome only has to join these.
+        self._entries: dict[str, Text] = {peer.public_key.text: messages.peer_entry(peer) for peer in tenant.peers}
         self._pending: list[Text] = []
-        self._members: dict[VirtualIP, Connection] = {}
+        self._members: dict[str, Connection] = {}
         # Who came since the last flush, and how many of the pending notices came before it and are not for it.
-        self._newcomers: dict[VirtualIP, tuple[Connection, int]] = {}
+        self._newcomers: dict[str, tuple[Connection, int]] = {}
         self._not_before = 0.0
         self._flush_handle: asyncio.Handle | None = None
 
@@ -68,20 +68,20 @@ class _Channel:
         return bool(self._members or self._newcomers)
 
     def welcome(self, newcomer: Peer, connection: Connection) -> None:
-        address = newcomer.virtual_ip
-        own = self._entries.pop(address)
+        key = newcomer.public_key.text
+        own = self._entries.pop(key)
         connection.welcome(messages.welcome(newcomer, self._entries.values()))
-        self._entries[address] = own
-        self._newcomers[address] = connection, len(self._pending)
+        self._entries[key] = own
+        self._newcomers[key] = connection, len(self._pending)
 
     def announce(self, event: MembershipEvent) -> None:
-        address = event.peer.virtual_ip
+        key = event.peer.public_key.text
         if isinstance(event, PeerJoined):
-            notice = self._entries[address] = messages.peer_entry(event.peer)
+            notice = self._entries[key] = messages.peer_entry(event.peer)
         else:
-            del self._entries[address]
-            self._members.pop(address, None)
-            self._newcomers.pop(address, None)
+            del self._entries[key]
+            self._members.pop(key, None)
+            self._newcomers.pop(key, None)
             notice = messages.peer_removal(event.peer)
         self._pending.append(notice)
         if self._flush_handle is None:
@@ -100,8 +100,8 @@ class _Channel:
         notices = Notices(self._pending)
         for connection in self._members.values():
             connection.send(notices)
-        for address, (connection, already_known) in self._newcomers.items():
-            self._members[address] = connection
+        for key, (connection, already_known) in self._newcomers.items():
+            self._members[key] = connection
             if already_known < count:
                 connection.send(notices.after(already_known))
         self._pending = []
