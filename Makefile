@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test autobahn check format lock matrix clean
+.PHONY: help install run demo test bench autobahn check format lock matrix clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,13 @@ demo: install ## A service and a few peers that come and go, on one screen
 test: install ## Run all tests
 	$(BIN)/pytest
 
+bench: $(VENV)/.bench ## Measure it beside others that do the same job (an hour; BENCH=… for a part)
+	$(BIN)/python -m bench $(BENCH)
+
+$(VENV)/.bench: $(INSTALLED) requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)
 	$(BIN)/python tests/autobahn/run.py
 
@@ -46,9 +53,11 @@ lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
 		--upgrade pyproject.toml --output-file requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--constraint requirements/run.txt pyproject.toml --group dev --output-file requirements/dev.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--constraint requirements/dev.txt pyproject.toml --group bench --output-file requirements/bench.txt
 
 matrix: ## Run the tests on each Python there is, and once with the oldest versions that pyproject.toml allows (needs uv)
 	.ci/matrix
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .matrix .autobahn .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) bench/results .matrix .autobahn .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build

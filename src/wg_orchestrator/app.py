@@ -6,15 +6,19 @@ from fastapi import FastAPI
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.http.health import health_router
 from wg_orchestrator.container import Container
+from wg_orchestrator.logs import configure_logging
 
 
 def create_app(container: Container | None = None) -> FastAPI:
-    """The service as an ASGI application, with a container of its own unless one is given.
+    """The service as an ASGI application. Without a container given, it has one of its own, and sets up logging as
+    the settings say.
 
     `uvicorn --factory wg_orchestrator.app:create_app` runs it too, but keeps a task per peer and leaves silent peers
     to uvicorn; `wg-orchestrator serve` plugs in our own WebSocket protocol class.
     """
-    container = container or Container()
+    if container is None:
+        container = Container()
+        configure_logging(container.settings().log_level, container.settings().log_format)
     peers = container.peers()
     ready = False
 

@@ -1,0 +1,124 @@
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bench import frames
+from bench.client import Client
+from bench.errors import BrokenPromise
+
+Picture = dict[str, tuple[str, str]]
+"""Who is in a tenant, as a client knows it: virtual IP to name and key."""
+
+_ENTRY = ["display_name", "public_key", "virtual_ip"]
+
+
+def counts(members: Iterable[Client]) -> None:
+    """Each of `members` has got exactly the number of notices that it is owed."""
+    for member in members:
+        if member.notices != member.owed:
+            raise BrokenPromise(f"{member.identity.name} was owed {member.owed} notices and got {member.notices}")
+
+
+def addresses(members: Sequence[Client]) -> None:
+    """No two members of one tenant have one address."""
+    if len({(member.tenant, member.virtual_ip) for member in members}) != len(members):
+        raise BrokenPromise("an address is held twice")
+
+
+class Change(NamedTuple):
+    """One notice, parsed. `peer` is None if it is of a leave."""
+
+    virtual_ip: str
+    peer: tuple[str, str] | None
+
+
+def told_in_full(client: Client) -> tuple[Picture, list[Change]]:
+    """What a sampled client was told: the welcome, and each notice. Shapes are those of protocol v1 to the letter."""
+    welcome = json.loads(client.welcome)
+    if list(welcome) != ["virtual_ip", "peers"] or any(list(entry) != _ENTRY for entry in welcome["peers"]):
+        raise BrokenPromise(f"{client.identity.name} got a welcome of a wrong shape")
+    picture = {entry["virtual_ip"]: (entry["display_name"], entry["public_key"]) for entry in welcome["peers"]}
+    if len(picture) != len(welcome["peers"]) or client.virtual_ip in picture:
+        raise BrokenPromise(f"{client.identity.name} got a welcome that lists an address twice, or its own")
+    try:
+        return picture, [_change(text) for text in frames.texts(b"".join(client.raw or ()))]
+    except ValueError as error:
+        raise BrokenPromise(f"{client.identity.name} got what is no notice: {error}") from error
+
+
+def _change(text: bytes) -> Change:
+    notice = json.loads(text)
+    if list(notice) == ["removed_peer"]:
+        return Change(notice["removed_peer"], None)
+    if list(notice) == _ENTRY:
+        return Change(notice["virtual_ip"], (notice["display_name"], notice["public_key"]))
+    raise ValueError(text)
+
+
+def apply(picture: Picture, change: Change, who: str) -> None:
+    """Raises BrokenPromise for a peer that is announced though it is there, or removed though it is not."""
+    if change.peer is None:
+        if picture.pop(change.virtual_ip, None) is None:
+            raise BrokenPromise(f"{who} was told that {change.virtual_ip} left, which it did not know")
+    elif change.virtual_ip in picture:
+        raise BrokenPromise(f"{who} was told twice that {change.virtual_ip} is there")
+    else:
+        picture[change.virtual_ip] = change.peer
+
+
+def tenant_in_full(members: Sequence[Client], *, passers_by: Sequence[Client] = ()) -> None:
+    """The sampled members' pictures are the truth, and all saw one order.
+
+    `members` are all who are in the tenant at the end. `passers_by` were in it for a while meanwhile, in the order in
+    which each identity came: the size of each one's welcome has to fit the moment it came, it has to have got no
+    more than happened until it left, and a sampled one exactly that, in order.
+    """
+    told = [(*told_in_full(member), member) for member in members if member.raw is not None]
+    told.sort(key=lambda entry: -len(entry[1]))
+    if not told:
+        return
+    truth = {member.virtual_ip: (member.identity.name, member.identity.key) for member in members}
+    first, log, eldest = told[0]
+    first = dict(first)
+    for picture, changes, member in told:
+        if changes != log[len(log) - len(changes) :]:
+            raise BrokenPromise(f"{member.identity.name} saw another order than {eldest.identity.name}")
+        for change in changes:
+            apply(picture, change, member.identity.name)
+        if picture != {address: peer for address, peer in truth.items() if address != member.virtual_ip}:
+            raise BrokenPromise(f"the picture of {member.identity.name} is not the truth")
+    if passers_by:
+        _passers_by(eldest, first, log, passers_by)
+
+
+def _passers_by(eldest: Client, picture: Picture, log: list[Change], passers_by: Sequence[Client]) -> None:
+    waiting: dict[str, list[Client]] = {}
+    for client in reversed(passers_by):
+        waiting.setdefault(client.identity.key, []).append(client)
+    since: dict[str, tuple[int, Client]] = {}
+    for index, change in enumerate(log):
+        if change.peer is None and change.virtual_ip in since:
+            came, client = since.pop(change.virtual_ip)
+            if client.notices > index - came - 1:
+                raise BrokenPromise(f"{client.identity.name} got {client.notices} notices of {index - came - 1}")
+        elif change.peer is not None and waiting.get(change.peer[1]):
+            client = waiting[change.peer[1]].pop()
+            since[change.virtual_ip] = index, client
+            _passer_by(client, change.virtual_ip, picture, log[index + 1 : index + 1 + client.notices], eldest)
+        apply(picture, change, eldest.identity.name)
+    if since or any(waiting.values()):
+        raise BrokenPromise("somebody who came and went is still there, or was never announced")
+
+
+def _passer_by(client: Client, virtual_ip: str, picture: Picture, log: list[Change], eldest: Client) -> None:
+    """`client` joined when `eldest` knew `picture`, and `log` is what came next."""
+    name = client.identity.name
+    if client.virtual_ip != virtual_ip:
+        raise BrokenPromise(f"{name} was told {client.virtual_ip}, the others {virtual_ip}")
+    if client.welcomed != len(picture) + 1:
+        raise BrokenPromise(f"{name} was welcomed with {client.welcomed} peers of {len(picture) + 1}")
+    if client.raw is not None:
+        first, changes = told_in_full(client)
+        known = {**picture, eldest.virtual_ip: (eldest.identity.name, eldest.identity.key)}
+        if first != known or changes != log:
+            raise BrokenPromise(f"{name} was told something else than {eldest.identity.name}")

@@ -1,0 +1,105 @@
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.contenders import CONTENDERS
+from bench.errors import BrokenPromise
+from bench.long_workloads import Growth, Idle
+from bench.plot import plot_growth
+from bench.report import print_report
+from bench.run import measure
+from bench.server import prepare_this_process
+from bench.workloads import Admissions, Quiet, Return, Storm, Workload
+
+_RESULTS = Path(__file__).parent / "results"
+_REPORT_WIDTH = 132
+"""Columns, whatever the terminal has: cut figures say nothing."""
+_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle")
+
+
+def _workloads(hold: float) -> list[Workload]:
+    return [Storm(), Quiet(), Admissions(), Return(), Growth(), Idle(hold=hold)]
+
+
+def _quick_workloads() -> list[Workload]:
+    """The same in small, for a test that all of it works. The figures mean little."""
+    return [
+        Storm(members=100, clients=16, seconds=0.3),
+        Quiet(members=100, rounds=10),
+        Admissions(tenants=20, size=10),
+        Return(tenants=10, size=20, at_once=50),
+        Growth(sizes=(20, 100), clients=4, seconds=0.2),
+        Idle(tenants=10, size=30, hold=0.5),
+    ]
+
+
+class _Progress:
+    """Says what goes on, seldom and without a thread: who measures should not spend its time on telling."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._pause = 0.5 if self._terminal else 10.0
+        self._last = 0.0
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= self._pause:
+            self._last = now
+            click.echo(f"\r\x1b[2K{text}" if self._terminal else text, err=True, nl=not self._terminal)
+
+    def end(self) -> None:
+        if self._terminal:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--workload", "names", multiple=True, type=click.Choice(_NAMES), help="Only this one; may be repeated.")
+@click.option("--server", "servers", multiple=True, type=click.Choice(list(CONTENDERS)), help="Likewise.")
+@click.option("--repeat", "repeats", type=click.IntRange(1), default=5, help="Figures are medians of that many.")
+@click.option("--hold", type=float, default=60.0, help="Seconds that idle peers are held.")
+@click.option("--budget", type=float, default=180.0, help="Seconds a server may take to be filled to a size.")
+@click.option("--json", "path", type=click.Path(path_type=Path), default=_RESULTS / "results.json")
+@click.option("--plot", type=click.Path(path_type=Path), default=_RESULTS / "growth.svg", help="Cost against members.")
+@click.option("--quick", is_flag=True, help="All of it in small, once, in less than a minute: a test, no measurement.")
+def main(
+    names: tuple[str, ...],
+    servers: tuple[str, ...],
+    repeats: int,
+    hold: float,
+    budget: float,
+    path: Path,
+    plot: Path,
+    quick: bool,
+) -> None:
+    """Measure the service beside others that do the same job. Fails if any server breaks a promise."""
+    prepare_this_process()
+    workloads = _quick_workloads() if quick else _workloads(hold)
+    workloads = [workload for workload in workloads if not names or workload.name in names]
+    progress = _Progress()
+    try:
+        results = measure(
+            workloads,
+            [server for server in CONTENDERS if not servers or server in servers],
+            1 if quick else repeats,
+            budget,
+            quick=quick,
+            note=progress,
+        )
+    except BrokenPromise as fault:
+        raise click.ClickException(str(fault)) from fault
+    finally:
+        progress.end()
+    print_report(Console(width=_REPORT_WIDTH), results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    click.echo(f"All figures: {path}")
+    for workload in workloads:
+        if isinstance(workload, Growth) and workload.name in results.outcomes:
+            plot.parent.mkdir(parents=True, exist_ok=True)
+            plot_growth(results, workload, plot)
+            click.echo(f"Cost against members: {plot}")
+    sys.exit(results.stopped or any(results.failures))

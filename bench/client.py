@@ -1,0 +1,75 @@
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+from bench.identity import Identity
+
+
+class State(Enum):
+    CONNECTING = auto()
+    HANDSHAKE = auto()
+    JOINING = auto()
+    MEMBER = auto()
+    LEAVING = auto()
+    GONE = auto()
+
+
+def nothing(_: "Client") -> None:
+    pass
+
+
+class Client:
+    """One connection of one identity, from its request to its end, and what it was told on it."""
+
+    __slots__ = (
+        "commas",
+        "identity",
+        "notices",
+        "on_gone",
+        "on_member",
+        "owed",
+        "pending",
+        "raw",
+        "receive",
+        "sock",
+        "state",
+        "tenant",
+        "virtual_ip",
+        "welcome",
+        "welcomed",
+    )
+
+    def __init__(
+        self,
+        identity: Identity,
+        tenant: str,
+        *,
+        sampled: bool = False,
+        on_member: Callable[["Client"], None] = nothing,
+        on_gone: Callable[["Client"], None] = nothing,
+    ) -> None:
+        self.identity = identity
+        self.tenant = tenant
+        self.on_member = on_member
+        self.on_gone = on_gone
+        self.state = State.CONNECTING
+        self.sock: socket.socket
+        self.receive: Callable[[bytearray], int]
+        self.pending = bytearray()
+        """Received, and not a whole welcome or control frame yet."""
+        self.virtual_ip = ""
+        self.welcomed = 0
+        """Peers that the welcome listed."""
+        self.notices = 0
+        self.owed = 0
+        """What `notices` has to be by now."""
+        self.commas = 0
+        self.welcome = b""
+        self.raw: list[bytes] | None = [] if sampled else None
+        """All notices' frames in pieces, and `welcome` the welcome's payload, of a client that is checked in full."""
+
+    @property
+    def size(self) -> int:
+        """How many peers this member knows of. Needs a crowd that counts joins."""
+        joins = self.commas // 2
+        return self.welcomed + joins - (self.notices - joins)

@@ -1,0 +1,251 @@
+import itertools
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from bench import frames
+from bench.client import Client, State
+from bench.counting import CLOSE, COMMA, NOTICE, PING, cut_out_controls
+from bench.errors import BrokenPromise
+
+SO_TIMESTAMPNS = 35
+"""The kernel's own receive time, so that latency does not depend on how fast we read. Linux, not in `socket`."""
+_IP_BIND_ADDRESS_NO_PORT = 24
+_SOURCES = 8
+"""Loopback addresses to connect from: one alone has 28,000 ports, and those just used rest for a while."""
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_RETRY_AFTER = 0.02
+_READ_SIZE = 1 << 16
+"""Bytes: more would not stay in the processor's cache, and would cost a page fault for each new buffer."""
+_MEMBER = State.MEMBER
+
+
+class Crowd:
+    """All clients of a run, on one epoll loop. Counts what members receive; parses only what it must.
+
+    Raises BrokenPromise as soon as a member is closed or a client is refused for good.
+    """
+
+    def __init__(self, port: int, *, count_joins: bool = False) -> None:
+        self._address = ("127.0.0.1", port)
+        self._count_joins = count_joins
+        self.stamped = False
+        """Whether those who connect from now on have `last_stamp` kept up to date."""
+        self._sources = itertools.cycle(f"127.0.0.{host}" for host in range(2, 2 + _SOURCES))
+        self._epoll = select.epoll()
+        self._clients: dict[int, Client] = {}
+        self._buffer = bytearray(_READ_SIZE)
+        self._retries: list[tuple[float, Client]] = []
+        self.notices = 0
+        self.admitted = 0
+        self.refused = 0
+        """Joins that were answered with "try again later", and were tried again."""
+        self.last_notice = 0.0
+        """When a notice was last received, as `time.perf_counter` has it."""
+        self.last_stamp = 0.0
+        """The same as `time.time` has it, by the kernel's clock; of `stamped` clients."""
+        self.asked_at = 0.0
+        """When the last join message was sent, as `time.time` has it."""
+
+    def connect(self, client: Client) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((next(self._sources), 0))
+        sock.connect_ex(self._address)
+        client.state = State.CONNECTING
+        self._watch(client, sock, select.EPOLLOUT)
+
+    def adopt(self, client: Client, sock: socket.socket) -> None:
+        """Count what arrives on a connected socket as if `client` were a member on it."""
+        sock.setblocking(False)
+        client.state = State.MEMBER
+        self._watch(client, sock, select.EPOLLIN)
+
+    def leave(self, client: Client) -> None:
+        """Say goodbye in order. What is still received counts for nothing; `on_gone` follows."""
+        client.state = State.LEAVING
+        client.sock.send(frames.CLOSE_1000)
+
+    def cut(self, client: Client) -> None:
+        """Vanish: no goodbye, a reset."""
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+        self._forget(client)
+
+    def close(self) -> None:
+        for client in list(self._clients.values()):
+            self.cut(client)
+        self._epoll.close()
+
+    def run(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Let clients live until `done()` or, and then return False, for `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._turn(min(left, 0.05))
+        return True
+
+    def rest(self, seconds: float) -> None:
+        """Let clients live for so long."""
+        self.run(lambda: False, seconds)
+
+    def _watch(self, client: Client, sock: socket.socket, events: int) -> None:
+        client.sock = sock
+        client.receive = self._receive_stamped(sock) if self.stamped else sock.recv_into
+        self._clients[sock.fileno()] = client
+        self._epoll.register(sock.fileno(), events)
+
+    def _turn(self, timeout: float) -> None:
+        """One round of epoll. When notices pour in, the time goes into reading and counting here, nowhere else."""
+        buffer = self._buffer
+        notices = 0
+        for fd, _ in self._epoll.poll(timeout, 4096):
+            client = self._clients.get(fd)
+            if client is None:
+                continue
+            if client.state is _MEMBER and not client.pending:
+                try:
+                    size = client.receive(buffer)
+                except OSError:
+                    size = 0
+                if size and buffer.find(PING, 0, size) < 0 and buffer.find(CLOSE, 0, size) < 0:
+                    count = buffer.count(NOTICE, 0, size)
+                    client.notices += count
+                    notices += count
+                    if self._count_joins:
+                        client.commas += buffer.count(COMMA, 0, size)
+                    if client.raw is not None:
+                        client.raw.append(bytes(buffer[:size]))
+                else:
+                    self._member(client, bytes(buffer[:size]))
+            else:
+                self._advance(client)
+        if notices:
+            self.notices += notices
+            self.last_notice = time.perf_counter()
+        if self._retries:
+            self._retry()
+
+    def _receive_stamped(self, sock: socket.socket) -> Callable[[bytearray], int]:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+        def receive(buffer: bytearray) -> int:
+            size, ancillary, _, _ = sock.recvmsg_into([buffer], 64)
+            for _, _, stamp in ancillary:
+                seconds, nanoseconds = struct.unpack("qq", stamp)
+                self.last_stamp = max(self.last_stamp, seconds + nanoseconds / 1e9)
+            return size
+
+        return receive
+
+    def _advance(self, client: Client) -> None:
+        if client.state is State.CONNECTING:
+            error = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise BrokenPromise(f"no connection: error {error}")
+            client.sock.send(frames.handshake(client.tenant, self._address[1]))
+            client.state = State.HANDSHAKE
+            self._epoll.modify(client.sock.fileno(), select.EPOLLIN)
+            return
+        try:
+            data = client.sock.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if client.state is State.LEAVING:
+            if not data:
+                self._forget(client)
+                client.on_gone(client)
+        elif not data:
+            raise BrokenPromise(f"{client.identity.name} was cut off while {client.state.name}")
+        elif client.state is State.MEMBER:
+            self._member(client, data)
+        else:
+            client.pending += data
+            if client.state is State.HANDSHAKE:
+                self._shake_hands(client)
+            if client.state is State.JOINING:
+                self._join(client)
+
+    def _shake_hands(self, client: Client) -> None:
+        head, end, rest = client.pending.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise BrokenPromise(f"the handshake was answered with {bytes(head[:60])!r}")
+        client.pending = rest
+        client.state = State.JOINING
+        self.asked_at = time.time()
+        client.sock.send(client.identity.join)
+
+    def _join(self, client: Client) -> None:
+        while (frame := frames.first(client.pending)) is not None:
+            first, start, end = frame
+            payload = bytes(client.pending[start:end])
+            rest = bytes(client.pending[end:])
+            client.pending.clear()
+            if first != 0x80 | frames.TEXT:
+                client.pending += rest
+                self._control(client, first & 0x0F, payload)
+                if client.state is not State.JOINING:
+                    return
+                continue
+            _, key, _, client.virtual_ip, _ = payload.decode().split('"', 4)
+            if key != "virtual_ip":
+                raise BrokenPromise(f"{client.identity.name} was not welcomed but told {payload[:80]!r}")
+            client.welcomed = payload.count(b'"virtual_ip"') - 1
+            if client.raw is not None:
+                client.welcome = payload
+            client.state = State.MEMBER
+            self.admitted += 1
+            if rest:
+                self._member(client, rest)
+            client.on_member(client)
+            return
+
+    def _member(self, client: Client, data: bytes) -> None:
+        if not data:
+            raise BrokenPromise(f"{client.identity.name} was cut off")
+        texts, controls, rest = cut_out_controls(bytes(client.pending) + data)
+        client.pending = bytearray(rest)
+        count = texts.count(NOTICE)
+        client.notices += count
+        self.notices += count
+        self.last_notice = time.perf_counter()
+        if self._count_joins:
+            client.commas += texts.count(COMMA)
+        if client.raw is not None:
+            client.raw.append(texts)
+        for opcode, payload in controls:
+            self._control(client, opcode, payload)
+
+    def _control(self, client: Client, opcode: int, payload: bytes) -> None:
+        if opcode == frames.PING:
+            client.sock.send(frames.masked(frames.PONG, payload))
+            return
+        code = int.from_bytes(payload[:2], "big")
+        if opcode == frames.CLOSE and client.state is State.JOINING and 4000 <= code < 4500:
+            self.refused += 1
+            self._forget(client)
+            client.pending.clear()
+            self._retries.append((time.monotonic() + _RETRY_AFTER, client))
+            return
+        reason = payload[2:].decode(errors="replace")
+        raise BrokenPromise(f"{client.identity.name} got opcode {opcode} while {client.state.name}: {code} {reason}")
+
+    def _retry(self) -> None:
+        now = time.monotonic()
+        due = [client for at, client in self._retries if at <= now]
+        self._retries = [(at, client) for at, client in self._retries if at > now]
+        for client in due:
+            self.connect(client)
+
+    def _forget(self, client: Client) -> None:
+        client.state = State.GONE
+        del self._clients[client.sock.fileno()]
+        client.sock.close()

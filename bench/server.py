@@ -1,0 +1,103 @@
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from bench.errors import BrokenPromise
+
+ROOT = Path(__file__).parent.parent
+HOST = "127.0.0.1"
+_START_TIMEOUT = 20.0
+
+
+def prepare_this_process() -> None:
+    """Pin the load generator to the first core, and let it and the servers it starts have as many files as may be."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[0]})
+    Server.core = cores[-1]
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # Whoever ends us ends the server that is under test, too, and still gets the figures there are.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+class Server:
+    """A server under test: a process of its own on a core of its own, killed at the end."""
+
+    core = 0
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start `command`, in which `{port}` stands for the port to listen on, and wait until it listens."""
+        with socket.create_server((HOST, 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._directory = tempfile.TemporaryDirectory(prefix="bench-")
+        self._log = Path(self._directory.name, "log")
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+        environment["WG_ORCHESTRATOR_LOG_LEVEL"] = "warning"  # The rivals log nothing at all.
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the commands are in contenders.py
+                [sys.executable, *(word.format(port=self.port) for word in command)],
+                cwd=self._directory.name,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        os.sched_setaffinity(self._process.pid, {self.core})
+        try:
+            self._await_port()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads so far, in nanoseconds' precision (/proc/PID/stat has 10 ms)."""
+        # The clock id that clock_getcpuclockid(3) returns for a process.
+        return time.clock_gettime(~self._process.pid << 3 | 2)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory it has to itself: its proportional set size."""
+        with Path(f"/proc/{self._process.pid}/smaps_rollup").open() as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def explain(self, fault: str) -> str:
+        """Add to `fault` how the server ended, if it did, and the last that it said."""
+        status = self._process.poll()
+        last = self.said.strip().splitlines()[-1:]
+        ended = "" if status is None else f"; the server ended with status {status}"
+        return f"{fault}{ended}{'; it said: ' + last[0][:200] if last else ''}"
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._directory.cleanup()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _await_port(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection((HOST, self.port), 1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise BrokenPromise(self.explain("it does not listen")) from None
+                time.sleep(0.05)

@@ -1,0 +1,143 @@
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bench import checks
+from bench.client import Client
+from bench.crowd import Crowd
+from bench.errors import BrokenPromise, NotReached
+from bench.identity import Identity, identity
+from bench.server import Server
+
+SETTLE = 0.3
+"""Seconds for what should not come at all to come."""
+PATIENCE = 30.0
+"""Seconds until what has not come counts as lost."""
+CHURNERS_FROM = 50_000
+"""The number of the first identity that comes and goes; those that stay count from 0."""
+_STALLED = 5.0
+"""Seconds without any notice after which a server is not slow but has lost something."""
+_SAMPLED = 8
+_SAMPLED_PASSERS_BY = 10
+
+Note = Callable[[str], None]
+
+
+class Churn(NamedTuple):
+    """What a time of coming and going brought."""
+
+    rounds: int
+    deliveries: int
+    cpu_seconds: float
+
+
+class Stage:
+    """A server, a crowd, and the steps that workloads are made of. Each step checks what the server promises."""
+
+    def __init__(self, server: Server, crowd: Crowd, budget: float, note: Note) -> None:
+        self.server = server
+        self.crowd = crowd
+        self.budget = budget
+        """Seconds that filling may take."""
+        self.note = note
+        self.members: list[Client] = []
+        self.passers_by: list[Client] = []
+        """Those who came to the first tenant and went, in the order they came."""
+
+    def fill(self, tenants: int, size: int, at_once: int) -> None:
+        """Let clients join until each of `tenants` has `size` members, `at_once` at a time.
+
+        Raises NotReached if that takes longer than the budget.
+        """
+        crowd, members = self.crowd, self.members
+        before = len(members) // tenants
+        newcomers = tenants * (size - before)
+        admitted = crowd.admitted + newcomers
+        due = crowd.notices + tenants * (_pairs(size) - _pairs(before))
+        stride = max(1, (size - before) // _SAMPLED)
+
+        def connect_next(_: Client | None = None) -> None:
+            number = len(members)
+            if number < tenants * size:
+                sampled = number % tenants < _SAMPLED and number // tenants % stride == 0
+                members.append(
+                    Client(identity(number), tenant(number % tenants), sampled=sampled, on_member=connect_next)
+                )
+                crowd.connect(members[-1])
+
+        def full() -> bool:
+            self.note(f"{newcomers - admitted + crowd.admitted:,} of {newcomers:,} joined")
+            return crowd.admitted >= admitted and crowd.notices >= due
+
+        for _ in range(at_once):
+            connect_next()
+        if not crowd.run(full, self.budget):
+            if time.perf_counter() - crowd.last_notice > _STALLED:
+                raise BrokenPromise(f"{admitted - crowd.admitted} joins and {due - crowd.notices:,} notices never came")
+            got = crowd.admitted + tenants * size - admitted
+            raise NotReached(f"{got:,} of {tenants * size:,} members in {self.budget:.0f} s")
+        crowd.rest(SETTLE)
+        for member in members[: tenants * before]:
+            member.owed += size - before
+        for member in members[tenants * before :]:
+            member.owed = size - 1 - member.welcomed
+        self.check_counts()
+
+    def churn(self, clients: int, seconds: float) -> Churn:
+        """Let that many clients come to the first tenant and go at once, over and over, for so long."""
+        crowd = self.crowd
+        came: list[Client] = []
+        sampled = [0]
+        inside = [clients]
+        end = time.monotonic() + seconds
+
+        def come(who: Identity) -> None:
+            sample = sampled[0] < _SAMPLED_PASSERS_BY and len(came) >= 3 * sampled[0]
+            sampled[0] += sample
+            crowd.connect(Client(who, tenant(0), sampled=sample, on_member=go, on_gone=gone))
+
+        def go(client: Client) -> None:
+            came.append(client)
+            crowd.leave(client)
+
+        def gone(client: Client) -> None:
+            if time.monotonic() < end:
+                come(client.identity)
+            else:
+                inside[0] -= 1
+
+        notices = crowd.notices
+        cpu = self.server.cpu_seconds
+        for number in range(clients):
+            come(identity(CHURNERS_FROM + number))
+        if not crowd.run(lambda: inside[0] == 0, seconds + PATIENCE):
+            raise BrokenPromise(f"{inside[0]} clients did not get in and out within {PATIENCE} s")
+        due = notices + 2 * len(came) * len(self.members) + sum(client.notices for client in came)
+        crowd.run(lambda: crowd.notices >= due, PATIENCE)
+        cpu = self.server.cpu_seconds - cpu
+        deliveries = crowd.notices - notices
+        crowd.rest(SETTLE)
+        self.passers_by += came
+        for member in self.members:
+            member.owed += 2 * len(came)
+        self.check_counts()
+        return Churn(len(came), deliveries, cpu)
+
+    def check_counts(self) -> None:
+        checks.counts(self.members)
+        checks.addresses(self.members)
+
+    def check_in_full(self, tenants: int = 1) -> None:
+        """Check the sampled members' every notice. Takes a while, though less than a ping may go unanswered."""
+        self.note("checking")
+        for number in range(min(tenants, _SAMPLED)):
+            members = [member for member in self.members if member.tenant == tenant(number)]
+            checks.tenant_in_full(members, passers_by=self.passers_by if number == 0 else ())
+
+
+def tenant(number: int) -> str:
+    return f"tenant-{number}"
+
+
+def _pairs(size: int) -> int:
+    return size * (size - 1) // 2
