@@ -1,4 +1,3 @@
-import base64
 import binascii
 import unicodedata
 from dataclasses import dataclass
@@ -59,10 +58,10 @@ class PublicKey:
         Raises InvalidPublicKey.
         """
         try:
-            raw = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
+            raw = binascii.a2b_base64(text)
+        except ValueError as error:
             raise InvalidPublicKey("a public key is base64") from error
-        if len(raw) != 32 or base64.b64encode(raw).decode() != text:
+        if len(raw) != 32 or binascii.b2a_base64(raw, newline=False).decode() != text:
             raise InvalidPublicKey("a public key is the canonical base64 of 32 bytes")
         point = int.from_bytes(raw, "little")
         if point >= _FIELD_PRIME or point in _LOW_ORDER:

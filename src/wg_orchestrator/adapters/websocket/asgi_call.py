@@ -25,15 +25,13 @@ class AsgiCall:
     connection was handed over by then, that goes on without it.
     """
 
-    __slots__ = ("_arrived", "_denial", "_events", "_protocol", "_writable")
+    __slots__ = ("_denial", "_drained", "_events", "_protocol", "_receiver")
 
     def __init__(self, protocol: "WebSocketProtocol") -> None:
         self._protocol = protocol
         self._events: deque[Event] = deque([{"type": "websocket.connect"}])
-        self._arrived = asyncio.Event()
-        self._arrived.set()
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._receiver: asyncio.Future[None] | None = None
+        self._drained: asyncio.Event | None = None
         self._denial: Event | None = None
 
     async def run(self, app: ASGIApp, scope: MutableMapping[str, Any]) -> None:
@@ -49,26 +47,31 @@ class AsgiCall:
 
     def deliver(self, event: Event) -> None:
         self._events.append(event)
-        self._arrived.set()
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._drained = asyncio.Event()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
 
     async def receive(self) -> Event:
-        await self._arrived.wait()
+        while not self._events:
+            self._receiver = asyncio.get_running_loop().create_future()
+            await self._receiver
         event = self._events[0]
         if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
             self._events.popleft()
         if not self._events:
-            self._arrived.clear()
             self._protocol.resume_reading()
         return event
 
     async def send(self, event: Event) -> None:
-        await self._writable.wait()
+        if self._drained is not None:
+            await self._drained.wait()
         kind = event["type"]
         if kind == "websocket.accept":
             self._protocol.open(event.get("headers", ()), event.get("subprotocol"))

@@ -1,4 +1,3 @@
-import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
@@ -9,6 +8,10 @@ from urllib.parse import unquote
 Headers = list[tuple[bytes, bytes]]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: %s\r\n%s\r\n"
+)
 
 
 class BadHandshake(Exception):
@@ -34,26 +37,20 @@ class Handshake:
             raise BadHandshake("the WebSocket version is 13", 426, [(b"sec-websocket-version", b"13")])
         self._key = fields.get(b"sec-websocket-key", b"")
         try:
-            nonce = base64.b64decode(self._key, validate=True)
+            nonce = binascii.a2b_base64(self._key)
         except binascii.Error as error:
             raise BadHandshake("Sec-WebSocket-Key is base64") from error
-        if len(nonce) != 16 or sum(name == b"sec-websocket-key" for name, _ in headers) != 1:
-            raise BadHandshake("Sec-WebSocket-Key is 16 bytes, once")
+        # 24 characters that make 16 bytes leave no room for any that is not base64.
+        if len(nonce) != 16 or len(self._key) != 24:
+            raise BadHandshake("Sec-WebSocket-Key is 16 bytes")
+        if len(fields) != len(headers) and [name for name, _ in headers].count(b"sec-websocket-key") > 1:
+            raise BadHandshake("Sec-WebSocket-Key is given once")
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]] = (), subprotocol: str | None = None) -> bytes:
         """The 101 response (section 4.2.2). Extensions are never agreed on."""
-        digest = base64.b64encode(hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest())
+        digest = binascii.b2a_base64(hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest(), newline=False)
         chosen = [(b"sec-websocket-protocol", subprotocol.encode())] if subprotocol else []
-        return response_head(
-            101,
-            [
-                (b"upgrade", b"websocket"),
-                (b"connection", b"Upgrade"),
-                (b"sec-websocket-accept", digest),
-                *chosen,
-                *headers,
-            ],
-        )
+        return _SWITCHING % (digest, _fields([*chosen, *headers]))
 
 
 def websocket_scope(http_scope: dict[str, Any], target: bytes) -> dict[str, Any]:
@@ -76,15 +73,14 @@ def websocket_scope(http_scope: dict[str, Any], target: bytes) -> dict[str, Any]
     }
 
 
-def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """An HTTP/1.1 status line and header fields (RFC 9112)."""
-    lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
-    lines += [name + b": " + value for name, value in headers]
-    return b"\r\n".join([*lines, b"", b""])
-
-
 def refusal(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
     """A whole HTTP response that ends the connection instead of upgrading it."""
     framing = {b"connection", b"content-length", b"transfer-encoding"}
     kept = [(name, value) for name, value in headers if name.lower() not in framing]
-    return response_head(status, [*kept, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]) + body
+    kept += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    status_line = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
+    return status_line + _fields(kept) + b"\r\n" + body
+
+
+def _fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])

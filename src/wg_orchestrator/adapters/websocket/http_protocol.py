@@ -34,8 +34,14 @@ class UpgradingHttpProtocol(HttpToolsProtocol):
         """The class for `uvicorn.Config(http=…)`, with the limits of each connection."""
         return cast("type[asyncio.Protocol]", partial(cls, limits=limits))
 
-    def _should_upgrade_to_ws(self) -> bool:
-        return True
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_websocket: bool | None = None
+
+    def _should_upgrade(self) -> bool:
+        if self._is_websocket is None:  # uvicorn asks three times in a request.
+            self._is_websocket = self._get_upgrade() == b"websocket"
+        return self._is_websocket
 
     def handle_websocket_upgrade(self) -> None:
         self.connections.discard(self)
