@@ -2,6 +2,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from starlette.routing import WebSocketRoute
 
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.http.health import health_router
@@ -30,8 +32,11 @@ def create_app(container: Container | None = None) -> FastAPI:
         ready = False
         await peers.drained()
 
-    app = FastAPI(title="wg-orchestrator", version=__version__, lifespan=lifespan)
-    app.include_router(peers.router)
+    # Spans would end where a connection is handed over, and say nothing of its life.
+    telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+    app = FastAPI(title="wg-orchestrator", version=__version__, lifespan=lifespan, telemetry=telemetry)
+    # An ASGI application among the routes: FastAPI's dependencies have nothing to do for a peer.
+    app.router.routes.append(WebSocketRoute("/tenants/{tenant_id}", peers))
     app.include_router(health_router(lambda: ready))
     app.state.container = container
     return app

@@ -4,7 +4,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import WebSocket
 from starlette.types import Receive, Scope, Send
 
 from wg_orchestrator.adapters.websocket import close as closes
@@ -28,7 +28,7 @@ class _Refused(Exception):
 
 
 class PeerEndpoint:
-    """Where peers come in: `/tenants/{tenant_id}`, protocol v1."""
+    """Where peers come in: the ASGI application for a WebSocket at `/tenants/{tenant_id}`, protocol v1."""
 
     def __init__(
         self, service: MembershipService[Connection], admission: AdmissionLimits, connection: ConnectionLimits
@@ -38,11 +38,8 @@ class PeerEndpoint:
         self._limits = connection
         self._connections = 0
         self._leaving: set[asyncio.Task[None]] = set()
-        self.router = APIRouter()
-        self.router.add_websocket_route("/tenants/{tenant_id}", self)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application of its own among FastAPI's routes: FastAPI's dependency machinery has nothing to do."""
         extension = scope.get("extensions", {}).get(EXTENSION)
         connection: Connection = (
             extension["connection"]
