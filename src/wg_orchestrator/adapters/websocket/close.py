@@ -12,7 +12,6 @@ class Close:
 
 
 TEXT_ONLY = Close(1003, "text only")
-INVALID_UTF8 = Close(1007, "invalid utf-8")
 POLICY = Close(1008, "policy")
 TOO_BIG = Close(1009, "too big")
 INTERNAL_ERROR = Close(1011, "internal error")

@@ -23,7 +23,7 @@ class WebSocketPeerNotifier:
 
     Notices are framed once, collected, and written to everyone in one go: in a quiet tenant at the event loop's next
     turn, in a busy one at a pace that its own cost sets. So the cost of a notice falls as the load grows, and one
-    tenant's storm leaves the loop to the others for most of the time.
+    tenant's storm leaves the loop to the others in between.
 
     A connection takes bytes without waiting. One that is full or broken ends itself, and its peer then leaves like any
     other.
