@@ -9,6 +9,7 @@ CONTENDERS = {
     ),
     "fastapi-gather": ("-m", "bench.rivals.fastapi_gather", "{port}"),
     "websockets-broadcast": ("-m", "bench.rivals.websockets_broadcast", "{port}"),
+    "picows-send": ("-m", "bench.rivals.picows_send", "{port}"),
     "uwebsockets-publish": ("-m", "bench.rivals.uwebsockets", "{port}"),
 }  # fmt: skip
 """Who is compared, each with the arguments to Python that start it. Ratios are to the first one that takes part."""
