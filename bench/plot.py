@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import matplotlib as mpl  # type: ignore[import-not-found, unused-ignore]
+import matplotlib as mpl
 
 mpl.use("Agg")
 
-import matplotlib.pyplot as plt  # type: ignore[import-not-found, unused-ignore]
+import matplotlib.pyplot as plt
 
 from bench.long_workloads import Growth
 from bench.results import Results

@@ -1,7 +1,7 @@
 import sys
 from typing import Any
 
-from socketify import App, OpCode  # type: ignore[import-not-found, import-untyped, unused-ignore]
+from socketify import App, OpCode
 
 from bench.rivals.roster import Rosters
 
