@@ -51,6 +51,11 @@ class Server(uvicorn.Server):
         logger.info("serving", url=f"ws://{self.address}/tenants/{{tenant_id}}", network=str(self._network))
         self.ready.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # A second Ctrl-C spares the waiting for peers, not the application's end in good order.
+            await self.lifespan.shutdown()
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until SIGINT or SIGTERM, or until `should_exit` is set."""
         await super().serve(sockets or [self.listener])

@@ -17,6 +17,10 @@ from tests.builders import a_key_text
 from wg_orchestrator import __version__
 
 PATIENCE = 30.0
+HANDSHAKE = (
+    b"GET /tenants/acme HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class Command:
@@ -57,8 +61,11 @@ class Command:
         assert data, f"no such line in:\n{self.output}{self._unread.decode()}"
         return data
 
-    def stop(self, signal_number: int) -> int:
-        self._process.send_signal(signal_number)
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def stop(self, number: int) -> int:
+        self.signal(number)
         return self.end()
 
     def end(self) -> int:
@@ -113,15 +120,25 @@ def test_the_service_stops_on_sigterm_whatever_its_peers_do(service: tuple[Comma
     serve, address = service
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as silent:
-        silent.sendall(
-            b"GET /tenants/acme HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
+        silent.sendall(HANDSHAKE)
         assert silent.recv(4096).startswith(b"HTTP/1.1 101")
         started = time.monotonic()
         assert serve.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
         assert time.monotonic() - started < PATIENCE
     assert "Traceback" not in serve.output
+
+
+def test_a_second_ctrl_c_ends_the_service_at_once_and_cleanly(service: tuple[Command, str]) -> None:
+    serve, address = service
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as silent:
+        silent.sendall(HANDSHAKE)
+        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        serve.signal(signal.SIGINT)
+        assert silent.recv(4096) == b"\x88\x11" + (1012).to_bytes(2, "big") + b"service restart"
+        assert serve.stop(signal.SIGINT) == 0
+    assert "Traceback" not in serve.output
+    assert "rror" not in serve.output
 
 
 @pytest.mark.parametrize(
