@@ -154,6 +154,18 @@ async def refused(service: Service, first: str | bytes, tenant: str = "acme") ->
         return await client.closed()
 
 
+async def come_and_go_until_removed(service: Service, watcher: Client, virtual_ip: str) -> None:
+    """Give the tenant's peers large notices to read, for as long as `watcher` sees one that reads none of them."""
+    for number in range(1000, 1500):
+        if virtual_ip not in watcher.roster.peers:
+            return
+        peer = await Client.join(service, number, display_name="🦊" * 128)
+        await watcher.until(lambda roster, ip=peer.virtual_ip: ip in roster.peers)  # type: ignore[misc]
+        await peer.leave()
+        await watcher.until(lambda roster, ip=peer.virtual_ip: ip not in roster.peers)  # type: ignore[misc]
+    raise AssertionError("the peer that reads nothing was never given up")
+
+
 class RawClient:
     """A client of which every byte is the test's."""
 

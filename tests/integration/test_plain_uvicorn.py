@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from dependency_injector import providers
 
-from tests.integration.service import PATIENCE, Client, RawClient, Service, refused
+from tests.integration.service import PATIENCE, Client, RawClient, Service, come_and_go_until_removed, refused
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
 from wg_orchestrator.settings import Settings
@@ -75,14 +75,7 @@ async def test_a_peer_that_stops_reading_delays_nobody_and_is_out(service: Servi
     watcher = await Client.join(service, 1)
     await RawClient.join(service, 2)
     await watcher.hear()
-    number = 3
-    while "100.64.0.2" in watcher.roster.peers:
-        peer = await Client.join(service, number, display_name="🦊" * 128)
-        await watcher.until(lambda roster, ip=peer.virtual_ip: ip in roster.peers)  # type: ignore[misc]
-        await peer.leave()
-        await watcher.until(lambda roster, ip=peer.virtual_ip: ip not in roster.peers)  # type: ignore[misc]
-        number += 1
-        assert number < 500, "the peer that reads nothing was never given up"
+    await come_and_go_until_removed(service, watcher, "100.64.0.2")
 
 
 async def test_a_stopping_service_announces_no_leaves(service: Service) -> None:

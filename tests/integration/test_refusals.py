@@ -8,7 +8,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 
 from tests.builders import a_key_text
-from tests.integration.service import PATIENCE, Client, RawClient, join_message, refused, running
+from tests.integration.service import (
+    PATIENCE,
+    Client,
+    RawClient,
+    come_and_go_until_removed,
+    join_message,
+    refused,
+    running,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +141,7 @@ async def test_a_peer_that_stops_reading_delays_nobody_and_is_closed() -> None:
         watcher = await Client.join(service, 1)
         stalled = await RawClient.join(service, 2)
         await watcher.hear()
-        number = 3
-        while "100.64.0.2" in watcher.roster.peers:
-            peer = await Client.join(service, number, display_name="🦊" * 128)
-            await watcher.until(lambda roster, ip=peer.virtual_ip: ip in roster.peers)  # type: ignore[misc]
-            await peer.leave()
-            await watcher.until(lambda roster, ip=peer.virtual_ip: ip not in roster.peers)  # type: ignore[misc]
-            number += 1
-            assert number < 500, "the peer that reads nothing was never given up"
+        await come_and_go_until_removed(service, watcher, "100.64.0.2")
         assert await stalled.read_close() == (4003, "too slow")
         assert {"removed_peer": "100.64.0.2"} in watcher.messages
 
