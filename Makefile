@@ -49,11 +49,11 @@ format: install ## Format the code, and fix what lint can fix
 	$(BIN)/ruff format
 
 lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--upgrade pyproject.toml --output-file requirements/run.txt
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--constraint requirements/run.txt pyproject.toml --group dev --output-file requirements/dev.txt
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--constraint requirements/dev.txt pyproject.toml --group bench --output-file requirements/bench.txt
 
 matrix: ## Run the tests on each Python there is, and once with the oldest versions that pyproject.toml allows (needs uv)

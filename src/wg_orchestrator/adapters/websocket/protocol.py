@@ -103,7 +103,7 @@ class WebSocketProtocol(asyncio.Protocol):
                     return
         except Violation as violation:
             self._reader = None
-            self._close(violation.code, violation.reason)
+            self.close(Close(violation.code, violation.reason))
             if self._transport.can_write_eof() and not self._transport.is_closing():
                 self._transport.write_eof()
 
@@ -152,7 +152,10 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def close(self, close: Close) -> None:
         if self._phase is _Phase.OPEN:
-            self._close(close.code, close.reason)
+            self._transport.write(close_frame(close.code, close.reason))
+            self._leave_open()
+            self.resume_reading()
+            self._end(close.code, close.reason)
 
     async def run(self, on_gone: Callable[[], None]) -> None:
         if self._phase is not _Phase.OPEN:
@@ -271,14 +274,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(1006)
 
     # The end
-
-    def _close(self, code: int, reason: str) -> None:
-        if self._phase is not _Phase.OPEN:
-            return
-        self._transport.write(close_frame(code, reason))
-        self._leave_open()
-        self.resume_reading()
-        self._end(code, reason)
 
     def _leave_open(self) -> None:
         if self._phase is not _Phase.CLOSING:

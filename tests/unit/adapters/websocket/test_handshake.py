@@ -30,11 +30,11 @@ def test_the_applications_headers_and_subprotocol_are_sent() -> None:
 
 def test_the_scope_tells_what_was_asked_for() -> None:
     headers = [*HEADERS, (b"sec-websocket-protocol", b"v2, v1")]
-    http_scope = {"type": "http", "scheme": "https", "root_path": "/root", "headers": headers, "client": ("::1", 7)}
+    http_scope = {"type": "http", "scheme": "https", "root_path": "/prefix", "headers": headers, "client": ("::1", 7)}
     scope = websocket_scope(http_scope, b"/a%20b?c=d")
     assert (scope["type"], scope["scheme"], scope["client"]) == ("websocket", "wss", ("::1", 7))
-    assert scope["path"] == "/root/a b"
-    assert scope["raw_path"] == b"/root/a%20b"
+    assert scope["path"] == "/prefix/a b"
+    assert scope["raw_path"] == b"/prefix/a%20b"
     assert scope["query_string"] == b"c=d"
     assert scope["subprotocols"] == ["v2", "v1"]
     assert scope["headers"] == headers
