@@ -88,6 +88,14 @@ async def test_no_connections_beyond_the_limit() -> None:
         await Client.join(service, 2)
 
 
+async def test_a_peer_that_left_makes_room_for_a_connection() -> None:
+    async with running(max_connections=1) as service:
+        for number in range(3):
+            peer = await Client.join(service, number)
+            assert await Client(await service.connect()).closed() == (4005, "at capacity")
+            await peer.leave()
+
+
 async def test_a_fault_of_the_store_is_told_logged_and_costs_nobody_else(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

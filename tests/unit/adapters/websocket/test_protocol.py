@@ -165,6 +165,24 @@ async def test_a_ping_that_is_answered_is_followed_by_another() -> None:
     assert application.gone == 0
 
 
+async def test_a_pong_that_answers_no_ping_is_no_sign_of_life() -> None:
+    protocol, transport, _ = await joined(ping_interval=0.0, ping_timeout=60)
+    while not transport.written:
+        await asyncio.sleep(0)
+    ping = transport.taken()
+    protocol.data_received(client_frame(Opcode.PONG, bytes(byte ^ 1 for byte in ping[2:])))
+    await asyncio.sleep(0.001)
+    assert transport.taken() == b""
+
+
+async def test_what_came_with_the_join_message_does_not_keep_a_peer_from_being_read() -> None:
+    protocol, transport, _ = await upgraded(Joined())
+    protocol.data_received(client_frame(Opcode.TEXT, b"join") + client_frame(Opcode.TEXT, b"keep-alive"))
+    assert not transport.reading
+    await turns()
+    assert transport.reading
+
+
 @pytest.mark.parametrize("answer", [b"", client_frame(Opcode.PONG, b"\0\0\0\0"), client_frame(Opcode.TEXT, b"alive")])
 async def test_a_ping_that_is_not_answered_ends_the_connection(answer: bytes) -> None:
     protocol, transport, application = await joined(ping_interval=0.0, ping_timeout=0.0)
