@@ -1,3 +1,4 @@
+from array import array
 from collections import OrderedDict
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
@@ -7,20 +8,24 @@ from wg_orchestrator.domain.peer import PublicKey, VirtualIP
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
+REMEMBERED_KEYS = 4096
+"""Of how many released addresses of a tenant it is known whose they were."""
+
 
 class IPAllocator:
     """Says which address of a network comes next; takes and releases addresses in O(1).
 
-    The order: the address that the key held last, if it is still free; else the lowest one that was never used;
-    else the one released longest ago. WireGuard ties an address to a key, so an address that changes hands late
-    is one that nobody still ties to its old owner.
+    The order: the address that the key held last, if it is still free and was released lately; else the lowest one
+    that was never used; else the one released longest ago. WireGuard ties an address to a key, so an address that
+    changes hands late is one that nobody still ties to its old owner.
 
     Which addresses are usable is what `ipaddress` calls hosts: never the network and broadcast address (IPv6: the
     subnet-router anycast address, RFC 4291 section 2.6.1); a /31, /127, /32 or /128 has none of these (RFC 3021,
-    RFC 6164). Only addresses that were used take memory: a /10 costs nothing to create.
+    RFC 6164). Of a larger network the first 2^32 are used. Only addresses that were used take memory: a /10 costs
+    nothing to create, and an address that was released costs four bytes, once its key is no longer remembered.
     """
 
-    __slots__ = ("_beyond", "_first", "_last", "_last_held", "_network", "_next", "_released")
+    __slots__ = ("_beyond", "_first", "_held", "_last", "_last_held", "_network", "_next", "_recent", "_released")
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -30,11 +35,15 @@ class IPAllocator:
             self._first += 1
             if network.version == 4:
                 self._last -= 1
+        self._last = min(self._last, self._first + 2**32 - 1)
         self._next = self._first
         # Addresses used above `_next`: another node may commit them in an order of its own.
         self._beyond: set[int] = set()
-        self._released: OrderedDict[int, PublicKey] = OrderedDict()
+        self._held: set[int] = set()
+        # The last to be released, with the keys that held them; those before them are in `_released`.
+        self._recent: OrderedDict[int, PublicKey] = OrderedDict()
         self._last_held: dict[PublicKey, int] = {}
+        self._released = _Queue()
 
     def next_for(self, key: PublicKey) -> VirtualIP:
         """The address that `key` should get now. Changes nothing. Raises NoAddressLeft."""
@@ -43,7 +52,9 @@ class IPAllocator:
             if self._next <= self._last:
                 address = self._next
             elif self._released:
-                address = next(iter(self._released))
+                address = self._first + self._released.first()
+            elif self._recent:
+                address = next(iter(self._recent))
             else:
                 raise NoAddressLeft(f"every address of {self._network} is held")
         return type(self._network.network_address)(address)
@@ -51,12 +62,13 @@ class IPAllocator:
     def take(self, virtual_ip: VirtualIP) -> None:
         """Mark a free address as held, whether or not it was next. Raises Conflict if it is not a free one."""
         address = int(virtual_ip)
-        if address in self._released:
-            key = self._released.pop(address)
-            if self._last_held[key] == address:
-                del self._last_held[key]
-        elif address < self._next or address > self._last or address in self._beyond:
+        if address in self._held or not self._first <= address <= self._last:
             raise Conflict(f"{virtual_ip} is not a free address of {self._network}")
+        self._held.add(address)
+        if address in self._recent:
+            self._forget(address, self._recent.pop(address))
+        elif address < self._next or address in self._beyond:
+            self._released.remove(address - self._first)
         elif address > self._next:
             self._beyond.add(address)
         else:
@@ -68,5 +80,45 @@ class IPAllocator:
     def release(self, virtual_ip: VirtualIP, key: PublicKey) -> None:
         """Free an address that `take` marked as held and that `key` has held until now."""
         address = int(virtual_ip)
-        self._released[address] = key
+        self._held.remove(address)
+        self._recent[address] = key
         self._last_held[key] = address
+        if len(self._recent) > REMEMBERED_KEYS:
+            oldest, its_key = self._recent.popitem(last=False)
+            self._forget(oldest, its_key)
+            self._released.append(oldest - self._first)
+
+    def _forget(self, address: int, key: PublicKey) -> None:
+        if self._last_held.get(key) == address:  # It may have held another one since.
+            del self._last_held[key]
+
+
+class _Queue:
+    """Numbers below 2^32, first in, first out; any of them can be removed. Four bytes each."""
+
+    __slots__ = ("_head", "_numbers", "_removed")
+
+    def __init__(self) -> None:
+        self._numbers = array("I")
+        self._head = 0
+        # How often a number is to be passed over: it may have been removed, have come again, and been removed again.
+        self._removed: dict[int, int] = {}
+
+    def __bool__(self) -> bool:
+        return self._head < len(self._numbers)
+
+    def first(self) -> int:
+        return self._numbers[self._head]
+
+    def append(self, number: int) -> None:
+        self._numbers.append(number)
+
+    def remove(self, number: int) -> None:
+        self._removed[number] = self._removed.get(number, 0) + 1
+        while self._removed and (times := self._removed.pop(first := self.first(), 0)):
+            if times > 1:
+                self._removed[first] = times - 1
+            self._head += 1
+        if self._head > len(self._numbers) // 2:
+            del self._numbers[: self._head]
+            self._head = 0

@@ -1,11 +1,17 @@
 import sys
+import tracemalloc
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import a_key
+from wg_orchestrator.domain import ip_allocator
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft
 from wg_orchestrator.domain.ip_allocator import IPAllocator
+from wg_orchestrator.domain.peer import PublicKey
 
 
 def allocator(network: str) -> IPAllocator:
@@ -136,3 +142,85 @@ def test_taking_what_is_not_free_is_a_conflict(address: str) -> None:
         addresses.take(ip_address(held))
     with pytest.raises(Conflict):
         addresses.take(ip_address(address))
+
+
+def test_a_key_that_held_two_addresses_is_forgotten_with_both() -> None:
+    addresses = allocator("10.0.0.0/29")
+    for address in ("10.0.0.1", "10.0.0.2"):
+        addresses.take(ip_address(address))
+        release(addresses, address, 1)
+    addresses.take(ip_address("10.0.0.2"))
+    addresses.take(ip_address("10.0.0.1"))
+    assert str(addresses.next_for(a_key(1))) == "10.0.0.3"
+
+
+class NaiveAllocator:
+    """The same rules, the plain way: who was released when in a list, with the key while that is remembered."""
+
+    def __init__(self, network: str) -> None:
+        self.fresh = [str(host) for host in ip_network(network).hosts()]
+        self.released: list[tuple[str, int | None]] = []
+        self.held: dict[str, int] = {}
+        self.last: dict[int, str] = {}
+
+    def next_for(self, key: int) -> str | None:
+        if (self.last.get(key), key) in self.released:
+            return self.last[key]
+        return next(iter(self.fresh + [address for address, _ in self.released]), None)
+
+    def take(self, address: str, key: int) -> None:
+        self.fresh = [free for free in self.fresh if free != address]
+        self.released = [entry for entry in self.released if entry[0] != address]
+        self.held[address] = key
+
+    def release(self, address: str) -> None:
+        key = self.held.pop(address)
+        self.released.append((address, key))
+        self.last[key] = address
+        remembered = [entry for entry in self.released if entry[1] is not None]
+        if len(remembered) > REMEMBERED:
+            self.released[self.released.index(remembered[0])] = remembered[0][0], None
+
+
+REMEMBERED = 3
+
+
+@given(st.randoms(use_true_random=False))
+def test_in_any_order_of_events_it_does_what_the_rules_say(die: Random) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ip_allocator, "REMEMBERED_KEYS", REMEMBERED)
+        addresses, naive = allocator("10.0.0.0/28"), NaiveAllocator("10.0.0.0/28")
+        for _ in range(die.randrange(150)):
+            free = naive.fresh + [ip for ip, _ in naive.released]
+            if naive.held and die.random() < 0.5:
+                address = die.choice(sorted(naive.held))
+                addresses.release(ip_address(address), a_key(naive.held[address]))
+                naive.release(address)
+            elif free:
+                key = die.randrange(8)
+                # Now and then another one than is next: another node decides by what it knows.
+                address = die.choice(free) if die.random() < 0.3 else naive.next_for(key) or ""
+                addresses.take(ip_address(address))
+                naive.take(address, key)
+            for key in range(8):
+                expected = naive.next_for(key)
+                if expected is None:
+                    with pytest.raises(NoAddressLeft):
+                        addresses.next_for(a_key(key))
+                else:
+                    assert str(addresses.next_for(a_key(key))) == expected
+
+
+def test_an_address_that_was_released_takes_a_few_bytes() -> None:
+    addresses, cycles = allocator("100.64.0.0/10"), 50_000
+    tracemalloc.start()
+    for number in range(cycles):
+        address = addresses.next_for(PublicKey(str(number)))
+        addresses.take(address)
+        addresses.release(address, PublicKey(str(number)))
+        if number == 10_000:
+            before, _ = tracemalloc.get_traced_memory()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / (cycles - 10_000) < 10
+    assert addresses.next_for(a_key(1)) == ip_address("100.64.0.0") + cycles + 1
