@@ -21,7 +21,7 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 def settings_table() -> str:
     rows = ["| option | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if isinstance(field.default, frozenset) else f"`{field.default}`"
+        default = "" if field.default in (None, (), frozenset()) else f"`{field.default}`"
         rows.append(f"| `--{name.replace('_', '-')}` | {default} | {field.description} |")
     return "\n".join(rows)
 

@@ -21,15 +21,13 @@ def create_app(container: Container | None = None) -> FastAPI:
     if container is None:
         container = Container()
         configure_logging(container.settings().log_level, container.settings().log_format)
-    peers = container.peers()
-    ready = False
+    peers, readiness = container.peers(), container.readiness()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal ready
-        ready = True
+        readiness.start()
         yield
-        ready = False
+        readiness.stop()
         await peers.drained()
 
     # Spans would end where a connection is handed over, and say nothing of its life.
@@ -37,6 +35,6 @@ def create_app(container: Container | None = None) -> FastAPI:
     app = FastAPI(title="wg-orchestrator", version=__version__, lifespan=lifespan, telemetry=telemetry)
     # An ASGI application among the routes: FastAPI's dependencies have nothing to do for a peer.
     app.router.routes.append(WebSocketRoute("/tenants/{tenant_id}", peers))
-    app.include_router(health_router(lambda: ready))
+    app.include_router(health_router(readiness))
     app.state.container = container
     return app

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from dependency_injector import providers
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from wg_orchestrator import __version__
 from wg_orchestrator.client import JoinRefused, KeyPair, TryAgainLater, follow, retry_delays
@@ -17,7 +18,7 @@ from wg_orchestrator.container import Container
 from wg_orchestrator.demo import run_demo
 from wg_orchestrator.logs import configure_logging
 from wg_orchestrator.screen import RosterScreen
-from wg_orchestrator.server import Server
+from wg_orchestrator.server import CannotStart, Server
 from wg_orchestrator.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,9 +27,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def settings_options(command: Command) -> Command:
     """An option for each setting, so that the environment and the command line never differ in what they can say."""
     for name, field in reversed(Settings.model_fields.items()):
-        default = ",".join(field.default) if isinstance(field.default, frozenset) else field.default
+        default = "none" if field.default is None or field.default in ((), frozenset()) else field.default
         option = click.option(
-            f"--{name.replace('_', '-')}", default=None, help=f"{field.description} [default: {default or 'none'}]"
+            f"--{name.replace('_', '-')}", default=None, help=f"{field.description} [default: {default}]"
         )
         command = option(command)
     return command
@@ -121,18 +122,19 @@ def _settings(options: dict[str, str]) -> Settings:
     try:
         return Settings(**options)  # type: ignore[arg-type]
     except ValidationError as invalid:
-        faults = (
-            f"{error['loc'][0]}: {error['msg'].removeprefix('Value error, ')} (given: {error['input']!r})"
-            for error in invalid.errors()
-        )
-        _fail("; ".join(faults), 2)
+        _fail("; ".join(map(_fault, invalid.errors())), 2)
+
+
+def _fault(error: ErrorDetails) -> str:
+    what = error["msg"].removeprefix("Value error, ")
+    return f"{error['loc'][0]}: {what} (given: {error['input']!r})" if error["loc"] else what
 
 
 def _server(settings: Settings) -> Server:
     try:
         return Server(Container(settings=providers.Object(settings)))
-    except OSError as error:
-        _fail(f"can't listen on {settings.host} port {settings.port}: {error.strerror}", 1)
+    except CannotStart as error:
+        _fail(str(error), 1)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -1,11 +1,13 @@
 from dependency_injector import containers, providers
 
+from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket.limits import AdmissionLimits, ConnectionLimits
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.route import PeerEndpoint
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.settings import Settings
+from wg_orchestrator.telemetry import Telemetry
 
 
 class Container(containers.DeclarativeContainer):
@@ -18,7 +20,9 @@ class Container(containers.DeclarativeContainer):
         network=settings.provided.network,
         max_peers_per_tenant=settings.provided.max_peers_per_tenant,
     )
-    notifier = providers.Singleton(WebSocketPeerNotifier)
+    telemetry = providers.Singleton(Telemetry, max_log_rate=settings.provided.max_log_rate)
+    readiness = providers.Singleton(Readiness)
+    notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=telemetry)
     membership = providers.Singleton(
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
     )
@@ -26,18 +30,29 @@ class Container(containers.DeclarativeContainer):
     connection_limits = providers.Singleton(
         ConnectionLimits,
         max_message_size=settings.provided.max_message_size,
+        max_fragments=settings.provided.max_fragments,
         max_frame_rate=settings.provided.max_frame_rate,
         max_outbox_size=settings.provided.max_outbox_size,
+        join_timeout=settings.provided.join_timeout,
         ping_interval=settings.provided.ping_interval,
         ping_timeout=settings.provided.ping_timeout,
         close_timeout=settings.provided.close_timeout,
     )
-    admission_limits = providers.Singleton(
-        AdmissionLimits,
+    gate_limits = providers.Singleton(
+        GateLimits,
         max_connections=settings.provided.max_connections,
-        join_timeout=settings.provided.join_timeout,
-        allowed_origins=settings.provided.allowed_origins,
+        max_connections_per_source=settings.provided.max_connections_per_source,
+        max_handshake_rate=settings.provided.max_handshake_rate,
+        max_handshake_rate_per_source=settings.provided.max_handshake_rate_per_source,
+        max_memory=settings.provided.max_memory,
+        trusted_proxies=settings.provided.trusted_proxies,
+        request_timeout=settings.provided.request_timeout,
+        max_request_size=settings.provided.max_request_size,
     )
     peers = providers.Singleton(
-        PeerEndpoint, service=membership, admission=admission_limits, connection=connection_limits
+        PeerEndpoint,
+        service=membership,
+        limits=connection_limits,
+        allowed_origins=settings.provided.allowed_origins,
+        telemetry=telemetry,
     )

@@ -35,5 +35,5 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # uvicorn's own account of its start and stop is said in our words.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.root.level))
+    # uvicorn's own account of its start and stop, and of bad requests, is said in our words.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.ERROR, logging.root.level))

@@ -1,7 +1,17 @@
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
@@ -25,26 +35,71 @@ class Settings(BaseSettings):
     )
     max_peers_per_tenant: PositiveInt = Field(20_000, description="peers that one tenant may hold")
     max_tenants: PositiveInt = Field(10_000, description="tenants with peers that the service may hold")
-    max_connections: PositiveInt = Field(100_000, description="WebSocket connections, joined or not")
+    max_connections: PositiveInt = Field(
+        100_000, description="connections, joined or not; fewer if the process may not have as many files"
+    )
+    max_connections_per_source: NonNegativeInt = Field(
+        0, description="connections from one address (IPv6: from one /64); 0 is any number"
+    )
+    max_handshake_rate: NonNegativeFloat = Field(
+        2000.0, description="handshakes per second, averaged over ten seconds; 0 is any number"
+    )
+    max_handshake_rate_per_source: NonNegativeFloat = Field(
+        0.0, description="handshakes per second from one address (IPv6: from one /64); 0 is any number"
+    )
+    max_memory: NonNegativeInt = Field(
+        0, description="bytes of memory in use from which on newcomers are refused; 0 is any number"
+    )
+    max_request_size: PositiveInt = Field(16 * 1024, description="bytes that the head of an HTTP request may have")
     max_message_size: PositiveInt = Field(4096, description="bytes that one message of a peer may have")
+    max_fragments: PositiveInt = Field(16, description="frames that one message of a peer may come in")
     max_frame_rate: PositiveFloat = Field(
-        10.0, description="frames that a peer may send per second, averaged over ten seconds"
+        10.0, description="frames of any kind that a peer may send per second, averaged over ten seconds"
     )
     max_outbox_size: PositiveInt = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
+    send_buffer_size: PositiveInt = Field(
+        128 * 1024, description="bytes that may wait for one peer in the kernel, which takes twice as many for them"
+    )
+    request_timeout: PositiveFloat = Field(5.0, description="seconds until a connection must have made its request")
     join_timeout: PositiveFloat = Field(10.0, description="seconds until a client must have asked to join")
     ping_interval: PositiveFloat = Field(10.0, description="seconds between a peer's sign of life and the next ping")
     ping_timeout: PositiveFloat = Field(8.0, description="seconds for the answer to a ping")
+    tcp_user_timeout: PositiveFloat = Field(15.0, description="seconds for a peer's machine to take what it is sent")
     close_timeout: PositiveFloat = Field(5.0, description="seconds for the answer to a close frame")
+    shutdown_delay: NonNegativeFloat = Field(
+        0.0, description="seconds for which a service that is to stop goes on, and says that it is not ready"
+    )
     shutdown_timeout: PositiveInt = Field(8, description="seconds for all peers to go when the service stops")
     allowed_origins: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="web origins that may connect, comma-separated; * is any; the service's own always may"
     )
+    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
+        (), description="addresses or networks, comma-separated, whose X-Forwarded-For is believed"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="file with the certificate and its chain (PEM), to speak TLS"
+    )
+    tls_key: Path | None = Field(None, description="file with the certificate's private key (PEM)")
+    tls_reload_interval: PositiveFloat = Field(
+        5.0, ge=0.1, description="seconds between two looks at whether the certificate was renewed"
+    )
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="address to serve Prometheus' /metrics on")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="port to serve /metrics on; 0 picks a free one")
+    max_log_rate: PositiveFloat = Field(
+        100.0, description="log lines of one kind per second, averaged over ten seconds; more are summed up"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
     log_format: Literal["console", "json"] = Field("console", description="log lines for people or for machines")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return [origin.strip() for origin in value.split(",") if origin.strip()]
+        return [item.strip() for item in value.split(",") if item.strip()]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are given together")
+        return self

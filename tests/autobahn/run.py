@@ -16,13 +16,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import click
 import uvicorn
 
-from wg_orchestrator.adapters.websocket.http_protocol import UpgradingHttpProtocol
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
+from wg_orchestrator.adapters.websocket.context import ServerContext
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
+from wg_orchestrator.adapters.websocket.request_protocol import RequestProtocol
+from wg_orchestrator.telemetry import Telemetry
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE = Path(__file__).parents[2] / ".autobahn"
@@ -107,9 +109,12 @@ class EchoServer(uvicorn.Server):
     """uvicorn with our protocol class, for as long as a piece of work takes, or until a signal."""
 
     def __init__(self, loop: str, work: Callable[[], Awaitable[None]]) -> None:
-        limits = ConnectionLimits(max_message_size=16 * 1024 * 1024, max_frame_rate=math.inf)
-        http = UpgradingHttpProtocol.bound_by(limits)
-        super().__init__(uvicorn.Config(_echo, loop=loop, http=http, ws="none", lifespan="off", log_level="warning"))
+        limits = ConnectionLimits(16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=math.inf)
+        config = uvicorn.Config(_echo, loop=loop, ws="none", lifespan="off", log_level="warning", proxy_headers=False)
+        super().__init__(config)
+        config.load()
+        context = ServerContext(config, self.server_state, limits, GateLimits(), 1024, Telemetry(100))
+        config.http_protocol_class = cast("Any", lambda **_: RequestProtocol(context))
         self._work = work
         self._task: asyncio.Future[None] | None = None
 

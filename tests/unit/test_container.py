@@ -15,7 +15,7 @@ def test_each_container_is_a_service_of_its_own() -> None:
 def test_a_setting_reaches_what_it_is_for() -> None:
     container = Container(settings=providers.Object(Settings(max_message_size=99, join_timeout=7)))
     assert container.connection_limits().max_message_size == 99
-    assert container.admission_limits().join_timeout == 7
+    assert container.connection_limits().join_timeout == 7
 
 
 def test_an_adapter_is_swapped_by_overriding_its_provider() -> None:

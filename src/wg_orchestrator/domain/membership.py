@@ -46,3 +46,7 @@ class MembershipService(Generic[Subscriber]):
                 await self._tenants.commit(tenant.release(peer))
             except Conflict:
                 continue
+
+    def size(self, tenant_id: TenantId) -> int:
+        """How many peers the tenant has."""
+        return len(self._tenants.get(tenant_id).peers)

@@ -1,10 +1,24 @@
-from collections.abc import Callable
-
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
 
-def health_router(is_ready: Callable[[], bool]) -> APIRouter:
+class Readiness:
+    """Whether the service takes peers."""
+
+    def __init__(self) -> None:
+        self._running = False
+
+    def __bool__(self) -> bool:
+        return self._running
+
+    def start(self) -> None:
+        self._running = True
+
+    def stop(self) -> None:
+        self._running = False
+
+
+def health_router(readiness: Readiness) -> APIRouter:
     """`/healthz`: the process answers. `/readyz`: it takes peers, 503 while it does not."""
     router = APIRouter()
 
@@ -14,7 +28,7 @@ def health_router(is_ready: Callable[[], bool]) -> APIRouter:
 
     @router.get("/readyz", response_class=PlainTextResponse)
     async def readyz(response: Response) -> str:
-        if is_ready():
+        if readiness:
             return "ready"
         response.status_code = 503
         return "not ready"

@@ -17,6 +17,9 @@ logger = logging.getLogger("wg_orchestrator.websocket")
 
 Event = MutableMapping[str, Any]
 
+OVERDUE = "wg_orchestrator.overdue"
+"""Among the types of a call's events, ours alone: the first message is overdue."""
+
 
 class AsgiCall:
     """The first life of a connection: an ASGI call, with its task, its queue and its scope.
@@ -68,6 +71,16 @@ class AsgiCall:
         if not self._events:
             self._protocol.resume_reading()
         return event
+
+    async def first_message(self) -> str | bytes:
+        """Raises TimeoutError when it is overdue, Gone when there will be none."""
+        event = await self.receive()
+        if event["type"] == OVERDUE:
+            raise TimeoutError
+        if event["type"] == "websocket.disconnect":
+            raise Gone
+        text: str | None = event.get("text")
+        return event["bytes"] if text is None else text
 
     async def send(self, event: Event) -> None:
         if self._drained is not None:

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.close import Close
 from wg_orchestrator.adapters.websocket.connection import Gone
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 
@@ -19,16 +20,16 @@ class AsgiConnection:
     can do, noticing a silent peer and aborting its socket, is up to that server there.
     """
 
-    def __init__(self, websocket: WebSocket, max_outbox_size: int, close_timeout: float) -> None:
+    def __init__(self, websocket: WebSocket, limits: ConnectionLimits) -> None:
         self._websocket = websocket
-        self._room = max_outbox_size
-        self._close_timeout = close_timeout
+        self._room = limits.max_outbox_size
+        self._limits = limits
         self._outbox: deque[Text] = deque()
         self._arrived = anyio.Event()
         self._scope = anyio.CancelScope()
         self._close: Close | None = None
         self._gone = False
-        self._on_gone: Callable[[], None] | None = None
+        self._on_gone: Callable[[str], None] | None = None
 
     async def deny(self, status: int, reason: str) -> None:
         await self._websocket.send_denial_response(PlainTextResponse(reason, status))
@@ -39,8 +40,8 @@ class AsgiConnection:
         except OSError as error:
             raise Gone from error
 
-    async def first_message(self, within: float) -> str | bytes:
-        with anyio.fail_after(within):
+    async def first_message(self) -> str | bytes:
+        with anyio.fail_after(self._limits.join_timeout):
             event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
             raise Gone
@@ -48,7 +49,7 @@ class AsgiConnection:
         return event["bytes"] if text is None else text
 
     async def refuse(self, close: Close) -> None:
-        with anyio.move_on_after(self._close_timeout, shield=True), suppress(WebSocketDisconnect):
+        with anyio.move_on_after(self._limits.close_timeout, shield=True), suppress(WebSocketDisconnect):
             await self._websocket.close(close.code, close.reason)
 
     def welcome(self, welcome: Text) -> None:
@@ -72,20 +73,20 @@ class AsgiConnection:
     def _close_with(self, close: Close) -> None:
         if not self._gone:
             self._close = close
-            self._end()
+            self._end(close.reason)
 
-    async def run(self, on_gone: Callable[[], None]) -> None:
+    async def run(self, on_gone: Callable[[str], None]) -> None:
         self._on_gone = on_gone
         if self._gone:
-            on_gone()
+            on_gone("connection lost")
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._write)
                     await self._read()
-                    self._end()
+                    self._end("closed by the peer")
         finally:
-            self._end()
+            self._end("connection lost")
             if self._close is not None:
                 await self.refuse(self._close)
 
@@ -99,7 +100,7 @@ class AsgiConnection:
                     await self._websocket.send_text(text.payload.decode())
                     self._room += len(text.frame)
         except WebSocketDisconnect:
-            self._end()
+            self._end("connection lost")
 
     async def _read(self) -> None:
         """Returns when the client is gone. Text is ignored: a client may send keep-alives."""
@@ -107,10 +108,10 @@ class AsgiConnection:
             if event.get("text") is None:
                 self._close_with(closes.TEXT_ONLY)
 
-    def _end(self) -> None:
+    def _end(self, reason: str) -> None:
         if self._gone:
             return
         self._gone = True
         self._scope.cancel()
         if self._on_gone is not None:
-            self._on_gone()
+            self._on_gone(reason)

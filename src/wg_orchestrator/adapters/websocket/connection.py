@@ -25,8 +25,8 @@ class Connection(Protocol):
         """Open the WebSocket. Raises Gone."""
         ...
 
-    async def first_message(self, within: float) -> str | bytes:
-        """What the client sends first. Raises Gone, or TimeoutError unless it comes `within` so many seconds."""
+    async def first_message(self) -> str | bytes:
+        """What the client sends first. Raises Gone, or TimeoutError unless it comes within the join timeout."""
         ...
 
     async def refuse(self, close: Close) -> None:
@@ -41,9 +41,9 @@ class Connection(Protocol):
         """Queue `notices`. If too much waits already, close with TOO_SLOW; if the peer is gone, do nothing."""
         ...
 
-    async def run(self, on_gone: Callable[[], None]) -> None:
+    async def run(self, on_gone: Callable[[str], None]) -> None:
         """Let the connection live. `on_gone` is called exactly once, as soon as the peer can't be told anything
-        any more, whatever the cause. May return before that: then the connection goes on by itself.
+        any more, with the cause, one of a few phrases. May return before that: then the connection goes on by itself.
         """
         ...
 

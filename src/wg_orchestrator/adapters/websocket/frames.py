@@ -78,11 +78,14 @@ class FrameReader:
     Holds at most one message of `max_size` bytes and one frame of it, however they are cut into pieces.
     """
 
-    __slots__ = ("_fragmented", "_fragments", "_max_size", "_pending")
+    __slots__ = ("_fragmented", "_fragments", "_max_fragments", "_max_size", "_pending", "_room")
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, max_fragments: int, early: bytes = b"") -> None:
+        """`early` is what the client has sent already."""
         self._max_size = max_size
-        self._pending = b""
+        self._max_fragments = max_fragments
+        self._room = max_fragments
+        self._pending = early
         self._fragmented: Opcode | None = None
         self._fragments = b""
 
@@ -90,7 +93,8 @@ class FrameReader:
         """Yield what `data` completes, in order: TEXT and BINARY with whole messages, control frames as they come,
         and CONTINUATION with no payload for a fragment that completes nothing, so that the receiver can count it.
 
-        Raises Violation: 1002 for a frame that RFC 6455 forbids, 1009 for a message over the limit.
+        Raises Violation: 1002 for a frame that RFC 6455 forbids, 1009 for a message over the limit, 1008 for one in
+        too many fragments.
         """
         data = self._pending + data if self._pending else data
         self._pending = b""
@@ -128,12 +132,15 @@ class FrameReader:
             raise Violation(1002, "fragments out of order")
         if final and self._fragmented is None:
             return opcode, payload
+        self._room -= 1
+        if self._room < 0:
+            raise Violation(1008, "policy")
         self._fragments += payload
         self._fragmented = self._fragmented or opcode
         if not final:
             return Opcode.CONTINUATION, b""
         message = self._fragmented, self._fragments
-        self._fragmented, self._fragments = None, b""
+        self._fragmented, self._fragments, self._room = None, b"", self._max_fragments
         return message
 
 

@@ -1,6 +1,7 @@
 import binascii
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -23,15 +24,29 @@ class BadHandshake(Exception):
         self.headers = headers
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of an HTTP request. The names of `headers` are in lower case."""
+
+    method: str
+    target: bytes
+    http_version: str
+    headers: Headers
+
+    def wants_websocket(self) -> bool:
+        """Whether it asks to be upgraded (RFC 9110, section 7.8) to a WebSocket."""
+        return b"websocket" in _tokens(self.headers, b"upgrade") and b"upgrade" in _tokens(self.headers, b"connection")
+
+
 class Handshake:
-    """A client's opening handshake, from the request that uvicorn's HTTP protocol has parsed."""
+    """A client's opening handshake."""
 
     __slots__ = ("_key",)
 
-    def __init__(self, method: str, http_version: str, headers: Headers) -> None:
-        """Raises BadHandshake. The names of `headers` are in lower case."""
-        fields = dict(headers)
-        if method != "GET" or http_version != "1.1":
+    def __init__(self, request: Request) -> None:
+        """Raises BadHandshake."""
+        headers, fields = request.headers, dict(request.headers)
+        if request.method != "GET" or request.http_version != "1.1":
             raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
         if fields.get(b"sec-websocket-version") != b"13":
             raise BadHandshake("the WebSocket version is 13", 426, [(b"sec-websocket-version", b"13")])
@@ -53,20 +68,23 @@ class Handshake:
         return _SWITCHING % (digest, _fields([*chosen, *headers]))
 
 
-def websocket_scope(http_scope: dict[str, Any], target: bytes) -> dict[str, Any]:
-    """Make the ASGI scope of a WebSocket out of the one that uvicorn has begun for the request for `target`."""
-    raw_path, _, query_string = target.partition(b"?")
-    root_path = http_scope["root_path"]
+def websocket_scope(request: Request, scheme: str, client: str, root_path: str) -> dict[str, Any]:
+    """The ASGI scope of a WebSocket that is asked for: https://asgi.readthedocs.io/en/latest/specs/www.html."""
+    raw_path, _, query_string = request.target.partition(b"?")
     return {
-        **http_scope,
         "type": "websocket",
-        "scheme": "wss" if http_scope["scheme"] == "https" else "ws",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.http_version,
+        "scheme": scheme,
+        "client": (client, 0),
+        "root_path": root_path,
         "path": root_path + unquote(raw_path.decode("latin-1")),
         "raw_path": root_path.encode() + raw_path,
         "query_string": query_string,
+        "headers": request.headers,
         "subprotocols": [
             token.strip()
-            for name, value in http_scope["headers"]
+            for name, value in request.headers
             if name == b"sec-websocket-protocol"
             for token in value.decode("latin-1").split(",")
         ],
@@ -84,3 +102,7 @@ def refusal(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) ->
 
 def _fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+
+
+def _tokens(headers: Headers, name: bytes) -> list[bytes]:
+    return [token.strip().lower() for key, value in headers if key == name for token in value.split(b",")]

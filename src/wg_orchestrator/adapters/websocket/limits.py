@@ -1,25 +1,33 @@
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class AdmissionLimits:
-    """Who may come in, and how long it may take. Times in seconds."""
+class GateLimits:
+    """How much may come in at all. Times in seconds, sizes in bytes, rates a second, averaged over ten; 0: no limit."""
 
     max_connections: int = 100_000
-    join_timeout: float = 10.0
-    allowed_origins: frozenset[str] = frozenset()
-    """Web origins that may connect besides the service's own; `*` is any. Clients that are no browser name none."""
+    max_connections_per_source: int = 0
+    max_handshake_rate: float = 2000.0
+    max_handshake_rate_per_source: float = 0.0
+    max_memory: int = 0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whom to believe where a connection comes from."""
+    request_timeout: float = 5.0
+    max_request_size: int = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What one connection may take. Times in seconds, sizes in bytes."""
+    """What one WebSocket may take. Times in seconds, sizes in bytes."""
 
     max_message_size: int = 4096
+    max_fragments: int = 16
     max_frame_rate: float = 10.0
     """Frames of any kind a second, averaged over ten seconds."""
     max_outbox_size: int = 1024 * 1024
     """What may wait to be sent to a peer, beyond its welcome."""
+    join_timeout: float = 10.0
     ping_interval: float = 10.0
     ping_timeout: float = 8.0
     close_timeout: float = 5.0
@@ -28,8 +36,8 @@ class ConnectionLimits:
 RATE_WINDOW = 10.0
 
 
-class FrameBudget:
-    """How many more frames a client may send: `rate` a second, averaged over ten seconds."""
+class RateBudget:
+    """How much more there may be: `rate` a second, averaged over ten seconds."""
 
     __slots__ = ("_left", "_rate", "_window_end")
 
@@ -39,7 +47,7 @@ class FrameBudget:
         self._window_end = 0.0
 
     def spend(self, now: float) -> bool:
-        """Count one frame, at `now` in seconds of a monotonic clock; False if it is one too many."""
+        """Count one, at `now` in seconds of a monotonic clock; False if it is one too many."""
         if now >= self._window_end:
             self._window_end = now + RATE_WINDOW
             self._left = self._rate * RATE_WINDOW

@@ -9,6 +9,7 @@ from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.telemetry import Telemetry
 
 PACE = 4.0
 """A busy tenant's next flush is no sooner than this many times the cost of its last one."""
@@ -29,13 +30,14 @@ class WebSocketPeerNotifier:
     other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
         self._channels: dict[TenantId, _Channel] = {}
+        self._telemetry = telemetry
 
     def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Connection) -> None:
         channel = self._channels.get(tenant.id)
         if channel is None:
-            channel = self._channels[tenant.id] = _Channel(tenant)
+            channel = self._channels[tenant.id] = _Channel(tenant, self._telemetry)
         channel.welcome(newcomer, subscriber)
 
     def announce(self, event: MembershipEvent) -> None:
@@ -51,9 +53,12 @@ class WebSocketPeerNotifier:
 class _Channel:
     """The notices of one tenant on their way to those of its peers that are connected here."""
 
-    __slots__ = ("_entries", "_flush_handle", "_loop", "_members", "_newcomers", "_not_before", "_pending")
+    __slots__ = (
+        "_entries", "_flush_handle", "_loop", "_members", "_newcomers", "_not_before", "_pending", "_telemetry",
+    )  # fmt: skip
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self._loop = asyncio.get_running_loop()
         # By public key, which is live once in a tenant. Everyone in it, encoded: a welcome only has to join these.
         self._entries: dict[str, Text] = {peer.public_key.text: messages.peer_entry(peer) for peer in tenant.peers}
@@ -70,7 +75,9 @@ class _Channel:
     def welcome(self, newcomer: Peer, connection: Connection) -> None:
         key = newcomer.public_key.text
         own = self._entries.pop(key)
-        connection.welcome(messages.welcome(newcomer, self._entries.values()))
+        welcome = messages.welcome(newcomer, self._entries.values())
+        connection.welcome(welcome)
+        self._telemetry.welcomed(len(welcome.frame))
         self._entries[key] = own
         self._newcomers[key] = connection, len(self._pending)
 
@@ -98,6 +105,7 @@ class _Channel:
         self._flush_handle = None
         count = len(self._pending)
         notices = Notices(self._pending)
+        receivers = len(self._members)
         for connection in self._members.values():
             connection.send(notices)
         for key, (connection, already_known) in self._newcomers.items():
@@ -106,6 +114,7 @@ class _Channel:
                 connection.send(notices.after(already_known))
         self._pending = []
         self._newcomers.clear()
+        took = time.perf_counter() - started
+        self._telemetry.flushed(count, len(notices.wire), receivers, took)
         if count >= BUSY:
-            pause = min(PACE * (time.perf_counter() - started), MAX_PAUSE)
-            self._not_before = self._loop.time() + pause
+            self._not_before = self._loop.time() + min(PACE * took, MAX_PAUSE)

@@ -1,9 +1,10 @@
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-import structlog
 from fastapi import WebSocket
 from starlette.types import Receive, Scope, Send
 
@@ -12,14 +13,13 @@ from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.close import REFUSALS, Close
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone, header
 from wg_orchestrator.adapters.websocket.handshake import Headers
-from wg_orchestrator.adapters.websocket.limits import AdmissionLimits, ConnectionLimits
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
-
-logger = structlog.get_logger("wg_orchestrator.peers")
+from wg_orchestrator.telemetry import Telemetry
 
 
 class _Refused(Exception):
@@ -31,68 +31,72 @@ class PeerEndpoint:
     """Where peers come in: the ASGI application for a WebSocket at `/tenants/{tenant_id}`, protocol v1."""
 
     def __init__(
-        self, service: MembershipService[Connection], admission: AdmissionLimits, connection: ConnectionLimits
+        self,
+        service: MembershipService[Connection],
+        limits: ConnectionLimits,
+        allowed_origins: frozenset[str],
+        telemetry: Telemetry,
     ) -> None:
+        """`allowed_origins` are web origins that may connect besides the service's own; `*` is any."""
         self._service = service
-        self._admission = admission
-        self._limits = connection
-        self._connections = 0
+        self._limits = limits
+        self._allowed_origins = allowed_origins
+        self._telemetry = telemetry
         self._leaving: set[asyncio.Task[None]] = set()
+        self._waiting_to_leave: list[Callable[[], None]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         extension = scope.get("extensions", {}).get(EXTENSION)
         connection: Connection = (
-            extension["connection"]
-            if extension
-            else AsgiConnection(
-                WebSocket(scope, receive, send), self._limits.max_outbox_size, self._limits.close_timeout
-            )
+            extension["connection"] if extension else AsgiConnection(WebSocket(scope, receive, send), self._limits)
         )
+        source = scope["client"][0] if scope.get("client") else ""
         with suppress(Gone):
-            await self._receive(connection, scope["path_params"]["tenant_id"], scope["headers"])
+            await self._receive(connection, scope["path_params"]["tenant_id"], scope["headers"], source)
 
-    async def _receive(self, connection: Connection, tenant_id: str, headers: Headers) -> None:
+    async def _receive(self, connection: Connection, tenant_id: str, headers: Headers, source: str) -> None:
         """Let a client in, or tell it why not: by an HTTP status until the WebSocket is open, by a close code then."""
         try:
             tenant = parse_tenant_id(tenant_id)
         except InvalidTenantId as error:
+            self._telemetry.refused("bad tenant id", source)
             await connection.deny(400, str(error))
             return
         if not self._origin_allowed(headers):
+            self._telemetry.refused("origin not allowed", source, tenant)
             await connection.deny(403, "origin not allowed")
             return
-        self._connections += 1
-        joined = False
         try:
-            peer = await self._admit(connection, tenant)
-            joined = True
+            await connection.accept()
+            message = await self._first_message(connection)
+            started = time.perf_counter()
+            peer = await self._join(connection, tenant, message)
         except _Refused as refused:
-            logger.info("refused", tenant=tenant, code=refused.close.code, reason=refused.close.reason)
+            self._telemetry.refused(refused.close.reason, source, tenant)
             await connection.refuse(refused.close)
             return
         except Gone:
             raise
         except Exception:
-            logger.exception("join failed", tenant=tenant)
+            self._telemetry.failed("join failed", tenant)
             await connection.refuse(closes.INTERNAL_ERROR)
             return
-        finally:
-            self._connections -= not joined
-        logger.info("joined", tenant=tenant, virtual_ip=str(peer.virtual_ip), name=peer.display_name)
-        await connection.run(partial(self._gone, tenant, peer))
+        peers = self._service.size(tenant)
+        self._telemetry.joined(tenant, peer, source, peers, time.perf_counter() - started)
+        await connection.run(partial(self._gone, tenant, peer, source))
 
-    async def _admit(self, connection: Connection, tenant_id: TenantId) -> Peer:
-        await connection.accept()
-        if self._connections > self._admission.max_connections:
-            raise _Refused(closes.AT_CAPACITY)
+    async def _first_message(self, connection: Connection) -> str:
         try:
-            message = await connection.first_message(self._admission.join_timeout)
+            message = await connection.first_message()
         except TimeoutError as error:
             raise _Refused(closes.JOIN_TIMEOUT) from error
         if isinstance(message, bytes):
             raise _Refused(closes.TEXT_ONLY)
         if len(message.encode(errors="surrogatepass")) > self._limits.max_message_size:
             raise _Refused(closes.TOO_BIG)
+        return message
+
+    async def _join(self, connection: Connection, tenant_id: TenantId, message: str) -> Peer:
         try:
             request = JoinRequest.parse(message)
             display_name = parse_display_name(request.display_name)
@@ -103,29 +107,43 @@ class PeerEndpoint:
         except MembershipError as error:
             raise _Refused(REFUSALS[type(error)]) from error
 
-    def _gone(self, tenant_id: TenantId, peer: Peer) -> None:
-        self._connections -= 1
-        task = asyncio.get_running_loop().create_task(self._leave(tenant_id, peer))
+    def _gone(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
+        if self._waiting_to_leave is not None:
+            self._waiting_to_leave.append(partial(self._start_to_leave, tenant_id, peer, source, reason))
+        else:
+            self._start_to_leave(tenant_id, peer, source, reason)
+
+    def _start_to_leave(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._leave(tenant_id, peer, source, reason))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _leave(self, tenant_id: TenantId, peer: Peer) -> None:
+    async def _leave(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
         try:
             await self._service.leave(tenant_id, peer)
         except Exception:
-            logger.exception("leave failed", tenant=tenant_id, virtual_ip=str(peer.virtual_ip))
+            self._telemetry.failed("leave failed", tenant_id)
         else:
-            logger.info("left", tenant=tenant_id, virtual_ip=str(peer.virtual_ip), name=peer.display_name)
+            self._telemetry.left(tenant_id, peer, source, self._service.size(tenant_id), reason)
+
+    def hold_leaves(self) -> None:
+        """From now on, whoever's connection ends stays in its tenant until `drained`: the service is stopping, and
+        those whose turn has not come need not hear of each one before them.
+        """
+        self._waiting_to_leave = []
 
     async def drained(self) -> None:
         """Return when every peer whose connection has ended has left its tenant."""
+        for start in self._waiting_to_leave or ():
+            start()
+        self._waiting_to_leave = None
         while self._leaving:
             await asyncio.wait(self._leaving)
 
     def _origin_allowed(self, headers: Headers) -> bool:
         # Browsers let any page open a WebSocket and say from where (RFC 6455, section 10.2); nobody else says it.
         origin = header(headers, b"origin")
-        allowed = self._admission.allowed_origins
+        allowed = self._allowed_origins
         return (
             origin is None or "*" in allowed or origin in allowed or urlsplit(origin).netloc == header(headers, b"host")
         )

@@ -22,8 +22,8 @@ def client_frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     return Frame(TheirOpcode(opcode), payload, fin).serialize(mask=True)
 
 
-def read(data: bytes, max_size: int = 4096) -> list[tuple[Opcode, bytes]]:
-    return list(FrameReader(max_size).feed(data))
+def read(data: bytes, max_size: int = 4096, max_fragments: int = 16) -> list[tuple[Opcode, bytes]]:
+    return list(FrameReader(max_size, max_fragments).feed(data))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def _exact_reader(data: bytes) -> Any:
 def test_messages_are_the_same_however_the_bytes_are_cut(payloads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(client_frame(Opcode.TEXT, payload) for payload in payloads)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    reader = FrameReader(4096)
+    reader = FrameReader(4096, 16)
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert [read for piece in pieces for read in reader.feed(piece)] == [(Opcode.TEXT, body) for body in payloads]
 
@@ -117,7 +117,7 @@ def test_a_message_of_exactly_the_limit_is_read() -> None:
 
 
 def test_frames_before_a_violation_are_read() -> None:
-    reading = FrameReader(4096).feed(client_frame(Opcode.TEXT, b"first") + b"\xff\xff")
+    reading = FrameReader(4096, 16).feed(client_frame(Opcode.TEXT, b"first") + b"\xff\xff")
     assert next(reading) == (Opcode.TEXT, b"first")
     with pytest.raises(Violation):
         next(reading)

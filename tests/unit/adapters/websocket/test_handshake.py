@@ -1,6 +1,13 @@
 import pytest
 
-from wg_orchestrator.adapters.websocket.handshake import BadHandshake, Handshake, Headers, refusal, websocket_scope
+from wg_orchestrator.adapters.websocket.handshake import (
+    BadHandshake,
+    Handshake,
+    Headers,
+    Request,
+    refusal,
+    websocket_scope,
+)
 
 HEADERS: Headers = [
     (b"host", b"server.example.com"),
@@ -16,23 +23,22 @@ def changed(name: bytes, value: bytes | None) -> Headers:
 
 
 def test_the_example_of_the_rfc_is_accepted() -> None:
-    response = Handshake("GET", "1.1", HEADERS).accept()
+    response = Handshake(Request("GET", b"/", "1.1", HEADERS)).accept()
     assert response.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in response  # RFC 6455, section 1.3
     assert response.endswith(b"\r\n\r\n")
 
 
 def test_the_applications_headers_and_subprotocol_are_sent() -> None:
-    response = Handshake("GET", "1.1", HEADERS).accept([(b"x-node", b"7")], "v2")
+    response = Handshake(Request("GET", b"/", "1.1", HEADERS)).accept([(b"x-node", b"7")], "v2")
     assert b"x-node: 7\r\n" in response
     assert b"sec-websocket-protocol: v2\r\n" in response
 
 
 def test_the_scope_tells_what_was_asked_for() -> None:
     headers = [*HEADERS, (b"sec-websocket-protocol", b"v2, v1")]
-    http_scope = {"type": "http", "scheme": "https", "root_path": "/prefix", "headers": headers, "client": ("::1", 7)}
-    scope = websocket_scope(http_scope, b"/a%20b?c=d")
-    assert (scope["type"], scope["scheme"], scope["client"]) == ("websocket", "wss", ("::1", 7))
+    scope = websocket_scope(Request("GET", b"/a%20b?c=d", "1.1", headers), "wss", "::1", "/prefix")
+    assert (scope["type"], scope["scheme"], scope["client"]) == ("websocket", "wss", ("::1", 0))
     assert scope["path"] == "/prefix/a b"
     assert scope["raw_path"] == b"/prefix/a%20b"
     assert scope["query_string"] == b"c=d"
@@ -56,7 +62,7 @@ def test_the_scope_tells_what_was_asked_for() -> None:
 )
 def test_anything_else_is_no_handshake(method: str, version: str, headers: Headers, status: int) -> None:
     with pytest.raises(BadHandshake) as bad:
-        Handshake(method, version, headers)
+        Handshake(Request(method, b"/", version, headers))
     assert bad.value.status == status
 
 

@@ -11,6 +11,7 @@ from wg_orchestrator.adapters.websocket import notifier as module
 from wg_orchestrator.adapters.websocket.close import Close
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.telemetry import Telemetry
 
 
 class RecordingConnection:
@@ -45,7 +46,7 @@ async def flushed(notifier: WebSocketPeerNotifier) -> None:
 class TestWebSocketPeerNotifier(PeerNotifierContract):
     @pytest.fixture
     def notifier(self) -> WebSocketPeerNotifier:
-        return WebSocketPeerNotifier()
+        return WebSocketPeerNotifier(Telemetry(100))
 
     @pytest.fixture
     def subscribe(self) -> Callable[[], RecordingConnection]:
@@ -69,7 +70,7 @@ def _plain(message: dict[str, Any]) -> tuple[Any, ...]:
 
 
 async def test_notices_that_come_together_go_out_together() -> None:
-    notifier = WebSocketPeerNotifier()
+    notifier = WebSocketPeerNotifier(Telemetry(100))
     members, connections = Members(notifier), [RecordingConnection() for _ in range(3)]
     for number, connection in enumerate(connections, 1):
         members.come(a_peer(number), connection)
@@ -82,7 +83,7 @@ async def test_notices_that_come_together_go_out_together() -> None:
 
 
 async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
-    notifier = WebSocketPeerNotifier()
+    notifier = WebSocketPeerNotifier(Telemetry(100))
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
     for number in range(2, 20):
@@ -94,7 +95,7 @@ async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
 async def test_a_busy_tenant_is_told_at_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACE", 1e9)
     monkeypatch.setattr(module, "MAX_PAUSE", 3600.0)
-    notifier = WebSocketPeerNotifier()
+    notifier = WebSocketPeerNotifier(Telemetry(100))
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
     for number in range(2, 2 + module.BUSY):
@@ -109,7 +110,7 @@ async def test_a_busy_tenant_is_told_at_a_pace(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
-    notifier = WebSocketPeerNotifier()
+    notifier = WebSocketPeerNotifier(Telemetry(100))
     members = Members(notifier)
     members.come(a_peer(1), RecordingConnection())
     members.go(a_peer(1))

@@ -2,21 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import Frame
 from websockets.frames import Opcode as TheirOpcode
 
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone
+from wg_orchestrator.adapters.websocket.context import ServerContext
 from wg_orchestrator.adapters.websocket.frames import Opcode, close_frame, frame
-from wg_orchestrator.adapters.websocket.handshake import Headers
-from wg_orchestrator.adapters.websocket.http_protocol import UpgradingHttpProtocol
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
+from wg_orchestrator.adapters.websocket.handshake import Headers, Request
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+from wg_orchestrator.telemetry import Telemetry
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -26,7 +27,7 @@ HEADERS: Headers = [
     (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
     (b"sec-websocket-version", b"13"),
 ]
-SCOPE = {"method": "GET", "http_version": "1.1", "headers": HEADERS, "root_path": "", "scheme": "http"}
+REQUEST = Request("GET", b"/tenants/acme", "1.1", HEADERS)
 
 
 class MemoryTransport(asyncio.Transport):
@@ -39,6 +40,7 @@ class MemoryTransport(asyncio.Transport):
         self.reading = True
         self.high_water = 0
         self.protocol: asyncio.BaseProtocol | None = None
+        self.buffered = 0
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -58,6 +60,9 @@ class MemoryTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.state = "aborted"
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
 
     def is_closing(self) -> bool:
         return self.state in ("closing", "aborted")
@@ -84,11 +89,17 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+def a_context(application: Application, state: ServerState, **limits: Any) -> ServerContext:
+    config = uvicorn.Config(application, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    config.load()
+    return ServerContext(config, state, ConnectionLimits(**limits), GateLimits(), 1024, Telemetry(100))
+
+
 async def upgraded(application: Application, **limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Any]:
     state, transport = ServerState(), MemoryTransport()
-    protocol = WebSocketProtocol(application, state, ConnectionLimits(**limits))
+    protocol = WebSocketProtocol(a_context(application, state, **limits), "127.0.0.1")
     protocol.connection_made(transport)
-    protocol.upgrade(dict(SCOPE), b"/tenants/acme")
+    protocol.upgrade(REQUEST, "ws", b"", None)
     await turns()
     return protocol, transport, state
 
@@ -102,12 +113,13 @@ class Joined:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         connection = scope["extensions"][EXTENSION]["connection"]
         await connection.accept()
-        await connection.first_message(60)
+        await connection.first_message()
         connection.welcome(Text(b"welcome"))
         await connection.run(self.count)
 
-    def count(self) -> None:
+    def count(self, reason: str) -> None:
         self.gone += 1
+        self.reason = reason
 
 
 async def joined(**limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Joined]:
@@ -240,7 +252,7 @@ async def test_a_client_that_leaves_before_its_first_message_is_gone() -> None:
         connection = scope["extensions"][EXTENSION]["connection"]
         await connection.accept()
         try:
-            await connection.first_message(60)
+            await connection.first_message()
         except Gone as error:
             seen.append(error)
 
@@ -290,33 +302,12 @@ async def test_sending_waits_while_the_client_does_not_read() -> None:
         protocol.pause_writing()
         await send({"type": "websocket.send", "bytes": b"x"})
 
-    state, transport = ServerState(), MemoryTransport()
-    protocol = WebSocketProtocol(application, state, ConnectionLimits())
+    transport = MemoryTransport()
+    protocol = WebSocketProtocol(a_context(application, ServerState()), "127.0.0.1")
     protocol.connection_made(transport)
-    protocol.upgrade(dict(SCOPE), b"/")
+    protocol.upgrade(REQUEST, "ws", b"", None)
     await turns()
     assert frame(Opcode.BINARY, b"x") not in transport.taken()
     protocol.resume_writing()
     await turns()
     assert frame(Opcode.BINARY, b"x") in transport.taken()
-
-
-async def test_uvicorns_http_protocol_hands_an_upgrade_over_and_lets_go() -> None:
-    config = SimpleNamespace(
-        loaded=True, loaded_app=Joined(), ws_protocol_class=None, root_path="", asgi_version="3.0",
-        limit_concurrency=None, timeout_keep_alive=5,
-    )  # fmt: skip
-    state: Any = ServerState()
-    transport = MemoryTransport()
-    http = UpgradingHttpProtocol(cast("Any", config), state, {}, limits=ConnectionLimits())
-    http.connection_made(transport)
-    head = b"GET /tenants/acme HTTP/1.1\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in HEADERS)
-    http.data_received(head + b"\r\n")
-    await turns()
-    assert isinstance(transport.protocol, WebSocketProtocol)
-    assert list(state.connections) == [transport.protocol]
-    assert http.parser is None
-    assert transport.taken().startswith(b"HTTP/1.1 101")
-    transport.protocol.connection_lost(None)
-    await turns()
-    assert state.tasks == set()

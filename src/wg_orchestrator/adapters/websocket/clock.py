@@ -1,0 +1,79 @@
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+BEAT = 0.1
+"""Seconds between two beats of the event loop's heart."""
+STALL = 0.5
+"""Seconds without a beat from which on the loop was stalled: stopped, swapped out, or kept busy."""
+
+
+class LoopClock:
+    """The event loop's time, less the time in which it was stalled.
+
+    While a process is stopped, pongs wait in the kernel. When it goes on, a loop looks at its timers first: each peer
+    would be out for a silence that was ours. By this clock no time has passed.
+    """
+
+    def __init__(self) -> None:
+        self._stalled = 0.0
+        self._last_beat: float | None = None
+
+    def beat(self) -> float:
+        """To be called every BEAT seconds, for as long as stalls are to be noticed. How late it is, in seconds."""
+        now, last = asyncio.get_running_loop().time(), self._last_beat
+        self.time()
+        self._last_beat = now
+        return 0.0 if last is None else max(0.0, now - last - BEAT)
+
+    def stop(self) -> None:
+        """There will be no more beats: from now on all time counts."""
+        self._last_beat = None
+
+    def time(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._last_beat is not None and now - self._last_beat > STALL:
+            self._stalled += now - self._last_beat
+            self._last_beat = now
+        return now - self._stalled
+
+
+class Deadlines(Generic[Item]):
+    """Items that all have the same time for something: one timer serves them all, whoever came first is first due."""
+
+    def __init__(self, clock: LoopClock, timeout: float, on_due: Callable[[Item], None]) -> None:
+        """`on_due` is called with each item that has been here for `timeout` seconds, and is out by then."""
+        self._clock = clock
+        self._timeout = timeout
+        self._on_due = on_due
+        self._due: dict[Item, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, item: Item) -> None:
+        """Give `item`, which is not here, its time."""
+        self._due[item] = self._clock.time() + self._timeout
+        if self._timer is None:
+            self._arm(self._timeout)
+
+    def discard(self, item: Item) -> None:
+        self._due.pop(item, None)
+
+    def _arm(self, delay: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._clock.time()
+        while self._due:
+            item, due = next(iter(self._due.items()))
+            if due > now:
+                if self._timer is None:  # `on_due` may have added one.
+                    self._arm(due - now)
+                return
+            del self._due[item]
+            self._on_due(item)

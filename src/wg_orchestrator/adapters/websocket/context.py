@@ -1,0 +1,49 @@
+from typing import Protocol
+
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from wg_orchestrator.adapters.websocket.clock import Deadlines, LoopClock
+from wg_orchestrator.adapters.websocket.gate import Gate
+from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
+from wg_orchestrator.telemetry import Telemetry
+
+
+class Requesting(Protocol):
+    def request_overdue(self) -> None: ...
+
+
+class Upgraded(Protocol):
+    def join_overdue(self) -> None: ...
+    def ping(self) -> None: ...
+    def pong_overdue(self) -> None: ...
+    def close_overdue(self) -> None: ...
+
+
+class ServerContext:
+    """What all connections to one server share."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        limits: ConnectionLimits,
+        gate_limits: GateLimits,
+        max_files: int,
+        telemetry: Telemetry,
+    ) -> None:
+        """`config` is loaded. `max_files` is how many files the process may have open."""
+        self.config = config
+        self.app: ASGIApp = config.loaded_app
+        self.state = state
+        self.limits = limits
+        self.max_request_size = gate_limits.max_request_size
+        self.gate = Gate(gate_limits, max_files)
+        self.telemetry = telemetry
+        self.clock = clock = LoopClock()
+        self.requests = Deadlines[Requesting](clock, gate_limits.request_timeout, lambda one: one.request_overdue())
+        self.joins = Deadlines[Upgraded](clock, limits.join_timeout, lambda one: one.join_overdue())
+        self.pings = Deadlines[Upgraded](clock, limits.ping_interval, lambda one: one.ping())
+        self.pongs = Deadlines[Upgraded](clock, limits.ping_timeout, lambda one: one.pong_overdue())
+        self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())

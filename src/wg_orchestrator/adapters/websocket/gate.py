@@ -1,0 +1,150 @@
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from wg_orchestrator.adapters.websocket.limits import RATE_WINDOW, GateLimits, RateBudget
+
+_RESERVED_FILES = 128
+_IPV6_SITE = 64
+"""Bits of an IPv6 address that one site holds all addresses of (RFC 6177): they count as one source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """The answer to a request that may not become a WebSocket: an HTTP status and a fixed phrase."""
+
+    status: int
+    reason: str
+
+
+TOO_MANY_CONNECTIONS = Denial(429, "too many connections from this address")
+TOO_MANY_HANDSHAKES = Denial(429, "too many handshakes from this address")
+BUSY = Denial(503, "too many handshakes")
+
+
+class Gate:
+    """Counts the connections to one server, and says which of them may go on.
+
+    What it counts by is the source: the address of the client, for IPv6 its /64. Behind a trusted proxy that is the
+    last address in X-Forwarded-For which is no trusted proxy's: all before it the client may have made up.
+    """
+
+    def __init__(self, limits: GateLimits, max_files: int) -> None:
+        """`max_files` is how many files the process may have open."""
+        self._limits = limits
+        # The kernel gives each file the lowest number that is free, so a number says how full the table is. Those at
+        # the top are kept for telling newcomers so; the last of them, for what else the process has to open.
+        self._files = max_files - min(_RESERVED_FILES, max_files // 4)
+        self._files_at_all = max_files - min(_RESERVED_FILES, max_files // 4) // 4
+        self._memory_is_full = False
+        self._handshakes = RateBudget(limits.max_handshake_rate)
+        self._by_source: Counter[str] = Counter()
+        self._handshakes_by_source: Counter[str] = Counter()
+        self._window_end = 0.0
+        self.open = 0
+        """Connections there are, WebSockets or not yet."""
+
+    def enter(self, file: int) -> bool:
+        """Count a new connection, which has this file number. False: there is not even room to tell it no."""
+        self.open += 1
+        return file < self._files_at_all and self.open <= self._limits.max_connections + _RESERVED_FILES
+
+    def leave(self) -> None:
+        self.open -= 1
+
+    def is_full(self, file: int) -> bool:
+        """Whether a connection with this file number is one too many."""
+        return self.open > self._limits.max_connections or file >= self._files or self._memory_is_full
+
+    def count(self, source: str) -> Denial | None:
+        """Count a connection as that source's, until `discount`."""
+        limit = self._limits.max_connections_per_source
+        if not limit:
+            return None
+        group = _group(source)
+        self._by_source[group] += 1
+        return TOO_MANY_CONNECTIONS if self._by_source[group] > limit else None
+
+    def discount(self, source: str) -> None:
+        if self._limits.max_connections_per_source:
+            group = _group(source)
+            self._by_source[group] -= 1
+            if not self._by_source[group]:
+                del self._by_source[group]
+
+    def handshake(self, source: str, now: float) -> Denial | None:
+        """Count a handshake, at `now` in seconds of a monotonic clock."""
+        rate = self._limits.max_handshake_rate_per_source
+        if rate:
+            if now >= self._window_end:
+                self._window_end = now + RATE_WINDOW
+                self._handshakes_by_source.clear()
+            group = _group(source)
+            self._handshakes_by_source[group] += 1
+            if self._handshakes_by_source[group] > rate * RATE_WINDOW:
+                return TOO_MANY_HANDSHAKES
+        if self._limits.max_handshake_rate and not self._handshakes.spend(now):
+            return BUSY
+        return None
+
+    def trusts(self, address: str) -> bool:
+        """Whether what the client at `address` says of where it forwards from is believed."""
+        return bool(self._limits.trusted_proxies) and self._trusts(_parse(address))
+
+    def forwarded(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Where a request comes from that a trusted proxy forwards. None: it does not say so."""
+        values = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+        client = None
+        for entry in reversed(",".join(values).split(",")):
+            address = _parse(_without_port(entry.strip()))
+            if address is None:
+                break
+            client = str(address)
+            if not self._trusts(address):
+                break
+        return client
+
+    def measure_memory(self, used: int) -> None:
+        """Take note of how many bytes of memory the process uses now."""
+        self._memory_is_full = 0 < self._limits.max_memory < used
+
+    def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self._limits.trusted_proxies)
+
+
+class MemoryGauge:
+    """How much memory this process uses. Its file stays open: there may be no other to be had when it matters."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._page = os.sysconf("SC_PAGE_SIZE")
+
+    def read(self) -> int:
+        """Resident bytes."""
+        return int(os.pread(self._file, 128, 0).split()[1]) * self._page
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed
+
+
+def _without_port(entry: str) -> str:
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    return entry.partition(":")[0] if entry.count(":") == 1 else entry
+
+
+def _group(source: str) -> str:
+    address = _parse(source)
+    if isinstance(address, IPv6Address):
+        return str(int(address) >> (128 - _IPV6_SITE))
+    return str(address or source)

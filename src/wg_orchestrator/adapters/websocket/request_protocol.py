@@ -1,0 +1,175 @@
+import asyncio
+from typing import cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from wg_orchestrator.adapters.websocket.close import AT_CAPACITY
+from wg_orchestrator.adapters.websocket.context import ServerContext
+from wg_orchestrator.adapters.websocket.gate import Denial
+from wg_orchestrator.adapters.websocket.handshake import Headers, Request, refusal
+from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+
+_END_OF_HEAD = b"\r\n\r\n"
+_LEAST_READ = 64
+"""Bytes that a read counts for at the least: it is its number that costs."""
+
+_CUT = "no room for a connection"
+_OVERDUE = "request timeout"
+_TOO_LARGE = Denial(431, "request too large")
+_MALFORMED = Denial(400, "malformed request")
+_STOPPING = Denial(503, "service restart")
+
+
+class RequestProtocol(asyncio.Protocol):
+    """A connection until its request is there: then it is a WebSocket, or a plain HTTP request that uvicorn answers.
+
+    Holds the request's bytes and nothing else, as it may be one of many that will never come to an end: within the
+    request timeout a connection has become a WebSocket, or it is cut.
+    """
+
+    __slots__ = ("_context", "_file", "_head", "_room", "_source", "_transport")
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._head: bytes | None = b""
+        self._room = context.max_request_size
+        self._source = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        context = self._context
+        context.requests.add(self)
+        context.state.connections.add(self)  # type: ignore[arg-type]
+        self._file = transport.get_extra_info("socket").fileno()
+        peer = transport.get_extra_info("peername")
+        host = peer[0] if peer else ""
+        if not context.gate.enter(self._file):
+            self._head = None
+            context.telemetry.refused(_CUT, host)
+            self._transport.abort()
+        elif not context.gate.trusts(host):
+            self._attribute(host)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        context = self._context
+        context.requests.discard(self)
+        context.state.connections.discard(self)
+        context.gate.leave()
+        if self._source:
+            context.gate.discount(self._source)
+
+    def request_overdue(self) -> None:
+        if self._head is not None:
+            self._context.telemetry.refused(_OVERDUE, self._source)
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        if self._head is not None:
+            self._deny(_STOPPING)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is None:  # Answered: what still comes is only waited out.
+            return
+        self._room -= max(len(data), _LEAST_READ)
+        self._head += data
+        if _END_OF_HEAD in self._head:
+            self._answer(self._head)
+        elif self._room <= 0:
+            self._deny(_TOO_LARGE)
+
+    def _attribute(self, source: str) -> None:
+        self._source = source
+        if denial := self._context.gate.count(source):
+            self._deny(denial)
+
+    def _answer(self, data: bytes) -> None:
+        fields = _Fields()
+        parser = httptools.HttpRequestParser(fields)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            request = Request(
+                parser.get_method().decode("ascii"), fields.target, parser.get_http_version(), fields.headers
+            )
+            if request.wants_websocket():
+                self._upgrade(request, data[upgrade.args[0] :])
+                return
+        except httptools.HttpParserError:
+            self._deny(_MALFORMED)
+            return
+        self._let_go(_HttpExchange(self._context, self._source), data)
+
+    def _upgrade(self, request: Request, early: bytes) -> None:
+        context = self._context
+        if not self._source:
+            host = self._transport.get_extra_info("peername")[0]
+            self._attribute(context.gate.forwarded(request.headers) or host)
+            if self._head is None:
+                return
+        if denial := context.gate.handshake(self._source, context.clock.time()):
+            self._deny(denial)
+            return
+        protocol = WebSocketProtocol(context, self._source)
+        self._let_go(protocol)
+        scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
+        protocol.upgrade(request, scheme, early, AT_CAPACITY if context.gate.is_full(self._file) else None)
+
+    def _let_go(self, protocol: "WebSocketProtocol | _HttpExchange", data: bytes = b"") -> None:
+        self._head = None
+        self._context.requests.discard(self)
+        self._context.state.connections.discard(self)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if data:
+            protocol.data_received(data)
+
+    def _deny(self, denial: Denial) -> None:
+        self._head = None
+        self._context.telemetry.refused(denial.reason, self._source)
+        headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if denial.status in (429, 503):
+            headers.append((b"retry-after", b"1"))
+        self._transport.write(refusal(denial.status, headers, denial.reason.encode()))
+        self._transport.close()
+
+
+class _Fields:
+    """What httptools finds in a request."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: Headers = []
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+class _HttpExchange(HttpToolsProtocol):
+    """One plain HTTP request and its response, within the request timeout."""
+
+    def __init__(self, context: ServerContext, source: str) -> None:
+        super().__init__(context.config, context.state, {})
+        self._context = context
+        self._source = source
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._context.requests.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._context.requests.discard(self)
+        self._context.gate.leave()
+        if self._source:
+            self._context.gate.discount(self._source)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.cycle.keep_alive = False
+
+    def request_overdue(self) -> None:
+        self.transport.abort()
