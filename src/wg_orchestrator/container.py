@@ -46,6 +46,7 @@ class Container(containers.DeclarativeContainer):
         max_handshake_rate_per_source=settings.provided.max_handshake_rate_per_source,
         max_memory=settings.provided.max_memory,
         trusted_proxies=settings.provided.trusted_proxies,
+        max_pending=settings.provided.max_pending,
         request_timeout=settings.provided.request_timeout,
         max_request_size=settings.provided.max_request_size,
     )

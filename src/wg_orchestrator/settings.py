@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     max_connections: PositiveInt = Field(
         100_000, description="connections, joined or not; fewer if the process may not have as many files"
     )
+    max_pending: PositiveInt = Field(
+        2000, description="connections before their request, and before their join; of more, the oldest is out"
+    )
     max_connections_per_source: NonNegativeInt = Field(
         0, description="connections from one address (IPv6: from one /64); 0 is any number"
     )

@@ -102,10 +102,10 @@ class Telemetry:
     def welcomed(self, size: int) -> None:
         self._bytes.inc(size)
 
-    def flushed(self, notices: int, size: int, receivers: int, seconds: float) -> None:
-        """So many notices, of `size` bytes together, went to each of the receivers."""
-        self._notices.inc(notices * receivers)
-        self._bytes.inc(size * receivers)
+    def flushed(self, notices: int, size: int, seconds: float) -> None:
+        """A tenant's notices went out: so many, of `size` bytes together, each counted once for each receiver."""
+        self._notices.inc(notices)
+        self._bytes.inc(size)
         self._flush_seconds.observe(seconds)
 
     def outbox(self, size: int) -> None:

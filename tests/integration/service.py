@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from tests.builders import a_key_text
+from tests.certificates import trusting
 from wg_orchestrator.client import Roster
 from wg_orchestrator.container import Container
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -28,6 +30,7 @@ PATIENCE = 30.0
 class ListeningServer(Protocol):
     listener: socket.socket
     should_exit: bool
+    force_exit: bool
 
     @property
     def address(self) -> str: ...
@@ -43,11 +46,13 @@ class Service:
         self.port = server.listener.getsockname()[1]
         self.container = container
         self.at_end: list[Callable[[], None]] = []
+        self.tls: ssl.SSLContext | None = None
+        """What its clients are to trust, if it speaks TLS."""
 
     async def connect(self, tenant: str = "acme", **options: Any) -> ClientConnection:
         """A WebSocket to the tenant, aborted at the latest when the service has stopped."""
         # Without a bound on its queue: a websockets client that nobody reads from stops answering.
-        options = {"compression": None, "max_queue": None, "open_timeout": PATIENCE, **options}
+        options = {"compression": None, "max_queue": None, "open_timeout": PATIENCE, "ssl": self.tls, **options}
         websocket = await connect(self.url(tenant), **options)
         self.at_end.append(lambda: websocket.transport.abort())
         return websocket
@@ -59,7 +64,16 @@ class Service:
             await self._serving
 
     def url(self, tenant: str = "acme") -> str:
-        return f"ws://{self.address}/tenants/{tenant}"
+        scheme = "ws" if self.tls is None else "wss"
+        return f"{scheme}://{self.address}/tenants/{tenant}"
+
+    @property
+    def metrics_address(self) -> str | None:
+        return self.server.metrics_address if isinstance(self.server, Server) else None
+
+    def metric(self, name: str, **labels: str) -> float:
+        """What the service counts; 0 if it has not yet."""
+        return self.container.telemetry().registry.get_sample_value(f"wg_orchestrator_{name}", labels) or 0
 
     def roster(self, tenant: str = "acme") -> dict[str, str]:
         """What the service itself holds: public keys by virtual IP."""
@@ -68,23 +82,30 @@ class Service:
 
 
 @asynccontextmanager
-async def running(small_buffers: bool = False, **options: Any) -> AsyncIterator[Service]:
+async def running(**options: Any) -> AsyncIterator[Service]:
     settings = Settings(**{"host": "127.0.0.1", "port": 0, "close_timeout": 2, "_env_file": None, **options})
     container = Container(settings=providers.Object(settings))
     server = Server(container)
-    if small_buffers:
-        server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     serving = asyncio.create_task(server.serve())
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
         service = Service(server, container, serving)
+        if settings.tls_certificate is not None:
+            service.tls = trusting(settings.tls_certificate)
         yield service
     finally:
         ready.cancel()
         for abort in service.at_end:
             abort()
         await service.stop()
+
+
+def handshake(service: Service, tenant: str) -> bytes:
+    return (
+        f"GET /tenants/{tenant} HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ).encode()
 
 
 def join_message(number: int, **changes: Any) -> str:
@@ -181,18 +202,15 @@ class RawClient:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", service.port))
-        reader, writer = await asyncio.open_connection(sock=raw, limit=1024)
+        host = None if service.tls is None else "127.0.0.1"
+        reader, writer = await asyncio.open_connection(sock=raw, limit=1024, ssl=service.tls, server_hostname=host)
         service.at_end.append(lambda: writer.transport.abort())
         return cls(reader, writer)
 
     @classmethod
     async def open(cls, service: Service, tenant: str = "acme") -> "RawClient":
         client = await cls.connect(service)
-        client.writer.write(
-            f"GET /tenants/{tenant} HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            .encode()
-        )  # fmt: skip
+        client.writer.write(handshake(service, tenant))
         with anyio.fail_after(PATIENCE):
             head = await client.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101"), head

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from tests.builders import a_key_text
 from wg_orchestrator import __version__
@@ -141,13 +143,42 @@ def test_a_second_ctrl_c_ends_the_service_at_once_and_cleanly(service: tuple[Com
     assert "rror" not in serve.output
 
 
+def test_a_line_for_each_join_leave_and_refusal_and_none_besides(tmp_path: Path) -> None:
+    name = '"}{"event": "joined"'
+    with Command(tmp_path, "serve", "--host", "127.0.0.1", "--port", "0", "--log-format", "json") as serve:
+        url = f"ws://{serve.line('ws://(127.0.0.1:[0-9]+)/tenants/')}/tenants"
+        with connect(f"{url}/acme") as peer, connect(f"{url}/acme") as refused, connect(f"{url}/acme"):
+            peer.send(json.dumps({"display_name": name, "public_key": a_key_text(1)}))
+            assert peer.recv()
+            refused.send(json.dumps({"display_name": 'x\n{"event": "joined"}\u200d', "public_key": a_key_text(2)}))
+            with pytest.raises(ConnectionClosed):
+                refused.recv()
+            with pytest.raises(InvalidStatus):
+                connect(f"{url}/a%0Ab")
+        serve.line("left")
+        serve.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in serve.output.splitlines()]
+    told = [{key: value for key, value in line.items() if key not in ("level", "timestamp")} for line in lines]
+    who, named = {"tenant": "acme", "source": "127.0.0.1"}, {"virtual_ip": "100.64.0.1", "name": name}
+    assert told[1:] == [
+        {"event": "joined", **who, **named, "peers": 1},
+        {"event": "refused", **who, "reason": "bad display name"},
+        {"event": "refused", "source": "127.0.0.1", "reason": "bad tenant id"},
+        {"event": "left", **who, **named, "reason": "closed by the peer", "peers": 0},
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
         (("serve", "--network", "10.0.0.0/99"), "network: .*10.0.0.0/99", 2),
         (("serve", "--port", "eighty"), "port: .*eighty", 2),
         (("serve", "--log-level", "loud"), "log_level: .*loud", 2),
+        (("serve", "--tls-key", "key.pem"), "tls_certificate and tls_key are given together", 2),
+        (("serve", "--tls-key", "k.pem", "--tls-certificate", "c.pem"), "can't use c.pem and k.pem: No such file", 1),
+        (("serve", "--trusted-proxies", "10.0.0.0/8,x"), "trusted_proxies: .*'x'", 2),
         (("serve", "--host", "192.0.2.1"), "can't listen on 192.0.2.1 port 8000", 1),
+        (("serve", "--port", "0", "--metrics-port", "1", "--metrics-host", "192.0.2.1"), "can't listen on 192.0", 1),
         (("join", "ws://127.0.0.1:1/tenants/acme", "--public-key", "x"), "can't connect: .*", 1),
         (("join", "http://127.0.0.1:1/"), "http://127.0.0.1:1/ isn't a valid URI", 1),
     ],

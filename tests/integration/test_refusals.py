@@ -145,7 +145,7 @@ async def test_too_many_frames_are_closed(opcode: Opcode, payload: bytes, fin: b
 
 
 async def test_a_peer_that_stops_reading_delays_nobody_and_is_closed() -> None:
-    async with running(small_buffers=True, max_outbox_size=8192) as service:
+    async with running(send_buffer_size=4096, max_outbox_size=8192) as service:
         watcher = await Client.join(service, 1)
         stalled = await RawClient.join(service, 2)
         await watcher.hear()

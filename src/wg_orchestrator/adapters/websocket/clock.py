@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -43,8 +44,13 @@ class LoopClock:
 class Deadlines(Generic[Item]):
     """Items that all have the same time for something: one timer serves them all, whoever came first is first due."""
 
-    def __init__(self, clock: LoopClock, timeout: float, on_due: Callable[[Item], None]) -> None:
-        """`on_due` is called with each item that has been here for `timeout` seconds, and is out by then."""
+    def __init__(
+        self, clock: LoopClock, timeout: float, on_due: Callable[[Item], None], max_items: float = math.inf
+    ) -> None:
+        """`on_due` is called with each item that has been here for `timeout` seconds, and is out by then. Of more than
+        `max_items` the first is due at once.
+        """
+        self._max_items = max_items
         self._clock = clock
         self._timeout = timeout
         self._on_due = on_due
@@ -59,6 +65,10 @@ class Deadlines(Generic[Item]):
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
+        if len(self._due) > self._max_items:
+            first = next(iter(self._due))
+            del self._due[first]
+            self._on_due(first)
 
     def discard(self, item: Item) -> None:
         self._due.pop(item, None)

@@ -42,8 +42,12 @@ class ServerContext:
         self.gate = Gate(gate_limits, max_files)
         self.telemetry = telemetry
         self.clock = clock = LoopClock()
-        self.requests = Deadlines[Requesting](clock, gate_limits.request_timeout, lambda one: one.request_overdue())
-        self.joins = Deadlines[Upgraded](clock, limits.join_timeout, lambda one: one.join_overdue())
+        self.requests = Deadlines[Requesting](
+            clock, gate_limits.request_timeout, lambda one: one.request_overdue(), gate_limits.max_pending
+        )
+        self.joins = Deadlines[Upgraded](
+            clock, limits.join_timeout, lambda one: one.join_overdue(), gate_limits.max_pending
+        )
         self.pings = Deadlines[Upgraded](clock, limits.ping_interval, lambda one: one.ping())
         self.pongs = Deadlines[Upgraded](clock, limits.ping_timeout, lambda one: one.pong_overdue())
         self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())

@@ -61,14 +61,14 @@ class Gate:
     def count(self, source: str) -> Denial | None:
         """Count a connection as that source's, until `discount`."""
         limit = self._limits.max_connections_per_source
-        if not limit:
+        if not limit or self.trusts(source):
             return None
         group = _group(source)
         self._by_source[group] += 1
         return TOO_MANY_CONNECTIONS if self._by_source[group] > limit else None
 
     def discount(self, source: str) -> None:
-        if self._limits.max_connections_per_source:
+        if self._limits.max_connections_per_source and not self.trusts(source):
             group = _group(source)
             self._by_source[group] -= 1
             if not self._by_source[group]:
@@ -77,7 +77,7 @@ class Gate:
     def handshake(self, source: str, now: float) -> Denial | None:
         """Count a handshake, at `now` in seconds of a monotonic clock."""
         rate = self._limits.max_handshake_rate_per_source
-        if rate:
+        if rate and not self.trusts(source):
             if now >= self._window_end:
                 self._window_end = now + RATE_WINDOW
                 self._handshakes_by_source.clear()

@@ -14,6 +14,9 @@ class GateLimits:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Whom to believe where a connection comes from."""
     request_timeout: float = 5.0
+    max_pending: int = 2000
+    """Connections that have not made their request, and as many that have not asked to join. Of more the oldest is out:
+    each takes an honest client a round trip, so that who has waited longest is the least likely to go on."""
     max_request_size: int = 16 * 1024
 
 

@@ -105,16 +105,18 @@ class _Channel:
         self._flush_handle = None
         count = len(self._pending)
         notices = Notices(self._pending)
-        receivers = len(self._members)
+        sent, size = count * len(self._members), len(notices.wire) * len(self._members)
         for connection in self._members.values():
             connection.send(notices)
         for key, (connection, already_known) in self._newcomers.items():
             self._members[key] = connection
             if already_known < count:
-                connection.send(notices.after(already_known))
+                news = notices.after(already_known)
+                connection.send(news)
+                sent, size = sent + count - already_known, size + len(news.wire)
         self._pending = []
         self._newcomers.clear()
         took = time.perf_counter() - started
-        self._telemetry.flushed(count, len(notices.wire), receivers, took)
+        self._telemetry.flushed(sent, size, took)
         if count >= BUSY:
             self._not_before = self._loop.time() + min(PACE * took, MAX_PAUSE)

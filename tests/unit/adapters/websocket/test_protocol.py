@@ -41,6 +41,10 @@ class MemoryTransport(asyncio.Transport):
         self.high_water = 0
         self.protocol: asyncio.BaseProtocol | None = None
         self.buffered = 0
+        self.extra: dict[str, Any] = {}
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.extra.get(name, default)
 
     def write(self, data: Any) -> None:
         self.written += data
