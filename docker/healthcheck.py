@@ -1,8 +1,13 @@
 import os
+import ssl
 import sys
-from http.client import HTTPConnection  # urllib would ask the proxy that the environment may name.
+from http.client import HTTPConnection, HTTPSConnection  # urllib would ask the proxy that the environment may name.
 
 port = int(os.environ.get("WG_ORCHESTRATOR_PORT") or 8000)
-connection = HTTPConnection("127.0.0.1", port, timeout=4)
+if os.environ.get("WG_ORCHESTRATOR_TLS_CERTIFICATE"):
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - the certificate is not for 127.0.0.1.
+    connection: HTTPConnection = HTTPSConnection("127.0.0.1", port, timeout=4, context=context)
+else:
+    connection = HTTPConnection("127.0.0.1", port, timeout=4)
 connection.request("GET", "/healthz")
 sys.exit(connection.getresponse().status != 200)

@@ -16,6 +16,7 @@ from wg_orchestrator.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 def settings_table() -> str:
@@ -71,3 +72,11 @@ def test_the_make_targets_and_commands_that_the_readme_names_exist() -> None:
     }
     assert {target for names in named for target in names.split()} <= targets
     assert (ROOT / "docker" / "Dockerfile").exists()
+
+
+async def test_the_metrics_are_listed() -> None:
+    async with running() as service:
+        metrics = list(service.container.telemetry().registry.collect())
+        ours = {metric.name.removeprefix("wg_orchestrator_"): metric for metric in metrics if "orch" in metric.name}
+        listed = re.findall(r"^\| `([a-z_]+?)(?:_total(?:\{reason\})?)?` \| (.*) \|$", OPERATIONS, re.MULTILINE)
+        assert dict(listed) == {name: metric.documentation for name, metric in ours.items()}

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -82,7 +83,7 @@ async def follow(url: str, display_name: str, public_key: str) -> AsyncIterator[
     except InvalidStatus as error:
         response = error.response
         cause = f"HTTP {response.status_code} {response.body.decode(errors='replace')}".strip()
-        if response.status_code < 500:
+        if response.status_code < 500 and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause) from error
     except InvalidURI as error:

@@ -57,7 +57,7 @@ class Telemetry:
         )
         self._flush_seconds = self._histogram(
             "flush_seconds",
-            "To write one tenant's notices to all its peers",
+            "To write a tenant's notices to all its peers",
             0.0001,
             0.001,
             0.005,

@@ -10,7 +10,9 @@ import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.builders import a_key_text
 from tests.integration.service import PATIENCE, Client, RawClient, Service, join_message, refused, running
+from wg_orchestrator.client import TryAgainLater, follow
 
 
 @pytest.fixture
@@ -123,7 +125,9 @@ async def test_more_than_a_source_may_have_is_to_come_again(limits: dict[str, An
             await service.connect()
         assert refusal.value.response.status_code == status
         assert refusal.value.response.headers["retry-after"] == "1"
-        assert service.roster() != {}
+        with pytest.raises(TryAgainLater, match=f"HTTP {status} too many"):
+            await anext(follow(service.url(), "x", a_key_text(2)))
+        assert len(service.roster()) == 1
 
 
 async def test_the_client_behind_a_trusted_proxy_is_the_source(capfd: pytest.CaptureFixture[str]) -> None:

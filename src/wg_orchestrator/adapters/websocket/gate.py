@@ -19,6 +19,7 @@ class Denial:
     reason: str
 
 
+CUT = Denial(503, "no room for a connection")
 TOO_MANY_CONNECTIONS = Denial(429, "too many connections from this address")
 TOO_MANY_HANDSHAKES = Denial(429, "too many handshakes from this address")
 BUSY = Denial(503, "too many handshakes")
@@ -59,13 +60,14 @@ class Gate:
         return self.open > self._limits.max_connections or file >= self._files or self._memory_is_full
 
     def count(self, source: str) -> Denial | None:
-        """Count a connection as that source's, until `discount`."""
+        """Count a connection as that source's, until `discount`. Beyond twice the limit it is to be cut at once."""
         limit = self._limits.max_connections_per_source
         if not limit or self.trusts(source):
             return None
         group = _group(source)
         self._by_source[group] += 1
-        return TOO_MANY_CONNECTIONS if self._by_source[group] > limit else None
+        count = self._by_source[group]
+        return CUT if count > 2 * limit else TOO_MANY_CONNECTIONS if count > limit else None
 
     def discount(self, source: str) -> None:
         if self._limits.max_connections_per_source and not self.trusts(source):

@@ -205,6 +205,7 @@ class WebSocketProtocol(asyncio.Protocol):
             context.telemetry.refused(str(bad), self._source)
             self.respond(bad.status, bad.headers, str(bad).encode())
             return
+        self._reader = FrameReader(context.limits.max_message_size, context.limits.max_fragments, early)
         if refuse is not None:
             context.telemetry.refused(refuse.reason, self._source)
             self.open((), None)
@@ -212,7 +213,6 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         # A client that sends frames before it was accepted has them read after.
         self._transport.pause_reading()
-        self._reader = FrameReader(context.limits.max_message_size, context.limits.max_fragments, early)
         scope = websocket_scope(request, scheme, self._source, context.config.root_path)
         scope["extensions"] = {"websocket.http.response": {}, EXTENSION: {"connection": self}}
         self._call = AsgiCall(self)

@@ -6,7 +6,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wg_orchestrator.adapters.websocket.close import AT_CAPACITY
 from wg_orchestrator.adapters.websocket.context import ServerContext
-from wg_orchestrator.adapters.websocket.gate import Denial
+from wg_orchestrator.adapters.websocket.gate import CUT, Denial
 from wg_orchestrator.adapters.websocket.handshake import Headers, Request, refusal
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 
@@ -14,7 +14,6 @@ _END_OF_HEAD = b"\r\n\r\n"
 _LEAST_READ = 64
 """Bytes that a read counts for at the least: it is its number that costs."""
 
-_CUT = "no room for a connection"
 _OVERDUE = "request timeout"
 _TOO_LARGE = Denial(431, "request too large")
 _MALFORMED = Denial(400, "malformed request")
@@ -28,13 +27,14 @@ class RequestProtocol(asyncio.Protocol):
     request timeout a connection has become a WebSocket, or it is cut.
     """
 
-    __slots__ = ("_context", "_file", "_head", "_room", "_source", "_transport")
+    __slots__ = ("_context", "_denial", "_file", "_head", "_room", "_source", "_transport")
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._head: bytes | None = b""
         self._room = context.max_request_size
         self._source = ""
+        self._denial: Denial | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -44,12 +44,13 @@ class RequestProtocol(asyncio.Protocol):
         self._file = transport.get_extra_info("socket").fileno()
         peer = transport.get_extra_info("peername")
         host = peer[0] if peer else ""
-        if not context.gate.enter(self._file):
+        has_room = context.gate.enter(self._file)
+        if not context.gate.trusts(host):
+            has_room &= self._attribute(host)
+        if not has_room:
             self._head = None
-            context.telemetry.refused(_CUT, host)
+            context.telemetry.refused(CUT.reason, host)
             self._transport.abort()
-        elif not context.gate.trusts(host):
-            self._attribute(host)
 
     def connection_lost(self, exc: Exception | None) -> None:
         context = self._context
@@ -78,10 +79,11 @@ class RequestProtocol(asyncio.Protocol):
         elif self._room <= 0:
             self._deny(_TOO_LARGE)
 
-    def _attribute(self, source: str) -> None:
+    def _attribute(self, source: str) -> bool:
+        """False: not even to be told that it has too many."""
         self._source = source
-        if denial := self._context.gate.count(source):
-            self._deny(denial)
+        self._denial = self._context.gate.count(source)
+        return self._denial is not CUT
 
     def _answer(self, data: bytes) -> None:
         fields = _Fields()
@@ -105,9 +107,7 @@ class RequestProtocol(asyncio.Protocol):
         if not self._source:
             host = self._transport.get_extra_info("peername")[0]
             self._attribute(context.gate.forwarded(request.headers) or host)
-            if self._head is None:
-                return
-        if denial := context.gate.handshake(self._source, context.clock.time()):
+        if denial := self._denial or context.gate.handshake(self._source, context.clock.time()):
             self._deny(denial)
             return
         protocol = WebSocketProtocol(context, self._source)

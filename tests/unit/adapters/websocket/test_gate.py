@@ -5,6 +5,7 @@ import pytest
 
 from wg_orchestrator.adapters.websocket.gate import (
     BUSY,
+    CUT,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_HANDSHAKES,
     Gate,
@@ -67,9 +68,10 @@ def test_this_process_uses_some_memory() -> None:
 
 def test_connections_are_counted_by_source_if_there_is_a_limit() -> None:
     gate = a_gate(max_connections_per_source=2)
-    assert [gate.count("192.0.2.1") for _ in range(3)] == [None, None, TOO_MANY_CONNECTIONS]
+    verdicts = [gate.count("192.0.2.1") for _ in range(5)]
+    assert verdicts == [None, None, TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS, CUT]
     assert gate.count("192.0.2.2") is None
-    for _ in range(2):
+    for _ in range(4):
         gate.discount("192.0.2.1")
     assert gate.count("192.0.2.1") is None
     assert [a_gate().count("192.0.2.1") for _ in range(100)] == [None] * 100

@@ -184,10 +184,10 @@ async def test_a_source_has_its_connections_and_its_handshakes_counted() -> None
     context = a_context(max_connections_per_source=1, max_handshake_rate_per_source=0.1)
     first = Visitor(context)
     assert (await first.send(HEAD)).startswith(b"HTTP/1.1 101")
-    second = Visitor(context)
-    assert second.transport.taken().startswith(b"HTTP/1.1 429")
-    assert await second.send(HEAD) == b""
-    for visitor in (first, second):
+    second, third = Visitor(context), Visitor(context)
+    assert (await second.send(HEAD)).startswith(b"HTTP/1.1 429")
+    assert third.transport.state == "aborted"
+    for visitor in (first, second, third):
         visitor.lost()
     assert b"retry-after: 1\r\n" in await Visitor(context).send(HEAD)
     assert (await Visitor(context, "192.0.2.2").send(HEAD)).startswith(b"HTTP/1.1 101")
@@ -210,7 +210,7 @@ async def test_behind_a_trusted_proxy_its_clients_are_the_sources() -> None:
     ]
     assert statuses == [b"101", b"101", b"429", b"101"]
     # Who is not trusted is the source, whatever it says.
-    assert Visitor(context, "10.0.0.9").transport.taken().startswith(b"HTTP/1.1 429")
+    assert (await Visitor(context, "10.0.0.9").send(behind("10.0.0.9", "192.0.2.4"))).startswith(b"HTTP/1.1 429")
 
 
 async def test_a_proxy_that_forwards_for_nobody_is_no_source() -> None:
