@@ -4,6 +4,7 @@ import random
 import resource
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -12,18 +13,21 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from wg_orchestrator.adapters.websocket.context import ServerContext
-from wg_orchestrator.adapters.websocket.gate import MemoryGauge
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 from wg_orchestrator.adapters.websocket.request_protocol import RequestProtocol
 from wg_orchestrator.app import create_app
 from wg_orchestrator.certificate import BadCertificate, Certificate
 from wg_orchestrator.container import Container
+from wg_orchestrator.memory import MemoryGauge, memory_limit
 from wg_orchestrator.settings import Settings
 
 logger = structlog.get_logger("wg_orchestrator")
 
 _TICK = 0.1
 """Seconds between two calls of `on_tick`, by uvicorn."""
+
+_SHARE_OF_MEMORY = 0.8
+"""Of what a container may use, the kernel's buffers for its connections take a part."""
 
 
 class CannotStart(Exception):
@@ -54,6 +58,8 @@ class Server(uvicorn.Server):
         self.config.load()
         self._certificate = _certificate(settings)
         limits, telemetry = container.gate_limits(), container.telemetry()
+        if settings.max_memory is None:
+            limits = replace(limits, max_memory=round(_SHARE_OF_MEMORY * (memory_limit() or 0)))
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._context = ServerContext(
             self.config, self.server_state, container.connection_limits(), limits, max_files, telemetry

@@ -50,8 +50,10 @@ class Settings(BaseSettings):
     max_handshake_rate_per_source: NonNegativeFloat = Field(
         0.0, description="handshakes per second from one address (IPv6: from one /64); 0 is any number"
     )
-    max_memory: NonNegativeInt = Field(
-        0, description="bytes of memory in use from which on newcomers are refused; 0 is any number"
+    max_memory: NonNegativeInt | None = Field(
+        None,
+        description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
+        "unless set, four fifths of what the container or unit may use",
     )
     max_request_size: PositiveInt = Field(16 * 1024, description="bytes that the head of an HTTP request may have")
     max_message_size: PositiveInt = Field(4096, description="bytes that one message of a peer may have")

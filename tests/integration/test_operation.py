@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,6 +105,15 @@ async def test_memory_in_use_turns_newcomers_away_and_nobody_else() -> None:
         service.server._context.gate.measure_memory(0)  # type: ignore[attr-defined]
         newcomer = await Client.join(service, 2)
         assert (await peer.hear())["virtual_ip"] == newcomer.virtual_ip
+
+
+async def test_the_kernel_is_told_what_it_may_keep_for_a_peer() -> None:
+    async with running(send_buffer_size=50_000, tcp_user_timeout=7.5) as service:
+        await Client.join(service, 1)
+        (connection,) = service.server.server_state.connections  # type: ignore[attr-defined]
+        peer = connection._transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 50_000  # socket(7): it doubles what is set.
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500
 
 
 async def test_memory_in_use_is_looked_at_all_the_time() -> None:

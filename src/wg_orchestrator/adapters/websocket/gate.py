@@ -1,4 +1,3 @@
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -110,25 +109,10 @@ class Gate:
 
     def measure_memory(self, used: int) -> None:
         """Take note of how many bytes of memory the process uses now."""
-        self._memory_is_full = 0 < self._limits.max_memory < used
+        self._memory_is_full = 0 < (self._limits.max_memory or 0) < used
 
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._limits.trusted_proxies)
-
-
-class MemoryGauge:
-    """How much memory this process uses. Its file stays open: there may be no other to be had when it matters."""
-
-    def __init__(self) -> None:
-        self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._page = os.sysconf("SC_PAGE_SIZE")
-
-    def read(self) -> int:
-        """Resident bytes."""
-        return int(os.pread(self._file, 128, 0).split()[1]) * self._page
-
-    def close(self) -> None:
-        os.close(self._file)
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:

@@ -10,7 +10,7 @@ class GateLimits:
     max_connections_per_source: int = 0
     max_handshake_rate: float = 2000.0
     max_handshake_rate_per_source: float = 0.0
-    max_memory: int = 0
+    max_memory: int | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Whom to believe where a connection comes from."""
     request_timeout: float = 5.0

@@ -1,0 +1,31 @@
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class MemoryGauge:
+    """How much memory this process uses. Its file stays open: there may be no other to be had when it matters."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._page = os.sysconf("SC_PAGE_SIZE")
+
+    def read(self) -> int:
+        """Resident bytes."""
+        return int(os.pread(self._file, 128, 0).split()[1]) * self._page
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """The bytes that the control groups of this process, a container or a unit, may use at the most (cgroup v2:
+    https://docs.kernel.org/admin-guide/cgroup-v2.html); None if there is no limit.
+    """
+    limits = []
+    with suppress(OSError):
+        paths = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
+        for group in [group for path in paths for group in (cgroups / path, *(cgroups / path).parents)]:
+            with suppress(OSError, ValueError):
+                limits.append(int((group / "memory.max").read_text()))
+    return min(limits, default=None)
