@@ -1,6 +1,5 @@
 import json
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -10,14 +9,13 @@ from bench.contenders import CONTENDERS
 from bench.errors import BrokenPromise
 from bench.long_workloads import Growth, Idle
 from bench.plot import plot_growth
-from bench.report import print_report
+from bench.progress import Progress
+from bench.report import WIDTH, print_report
+from bench.results import RESULTS
 from bench.run import measure
 from bench.server import prepare_this_process
 from bench.workloads import Admissions, Quiet, Return, Storm, Workload
 
-_RESULTS = Path(__file__).parent / "results"
-_REPORT_WIDTH = 132
-"""Columns, whatever the terminal has: cut figures say nothing."""
 _NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle")
 
 
@@ -37,33 +35,14 @@ def _quick_workloads() -> list[Workload]:
     ]
 
 
-class _Progress:
-    """Says what goes on, seldom and without a thread: who measures should not spend its time on telling."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._pause = 0.5 if self._terminal else 10.0
-        self._last = 0.0
-
-    def __call__(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= self._pause:
-            self._last = now
-            click.echo(f"\r\x1b[2K{text}" if self._terminal else text, err=True, nl=not self._terminal)
-
-    def end(self) -> None:
-        if self._terminal:
-            click.echo("\r\x1b[2K", err=True, nl=False)
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--workload", "names", multiple=True, type=click.Choice(_NAMES), help="Only this one; may be repeated.")
 @click.option("--server", "servers", multiple=True, type=click.Choice(list(CONTENDERS)), help="Likewise.")
 @click.option("--repeat", "repeats", type=click.IntRange(1), default=5, help="Figures are medians of that many.")
 @click.option("--hold", type=float, default=60.0, help="Seconds that idle peers are held.")
 @click.option("--budget", type=float, default=180.0, help="Seconds a server may take to be filled to a size.")
-@click.option("--json", "path", type=click.Path(path_type=Path), default=_RESULTS / "results.json")
-@click.option("--plot", type=click.Path(path_type=Path), default=_RESULTS / "growth.svg", help="Cost against members.")
+@click.option("--json", "path", type=click.Path(path_type=Path), default=RESULTS / "results.json")
+@click.option("--plot", type=click.Path(path_type=Path), default=RESULTS / "growth.svg", help="Cost against members.")
 @click.option("--quick", is_flag=True, help="All of it in small, once, in less than a minute: a test, no measurement.")
 def main(
     names: tuple[str, ...],
@@ -79,7 +58,7 @@ def main(
     prepare_this_process()
     workloads = _quick_workloads() if quick else _workloads(hold)
     workloads = [workload for workload in workloads if not names or workload.name in names]
-    progress = _Progress()
+    progress = Progress()
     try:
         results = measure(
             workloads,
@@ -93,7 +72,7 @@ def main(
         raise click.ClickException(str(fault)) from fault
     finally:
         progress.end()
-    print_report(Console(width=_REPORT_WIDTH), results)
+    print_report(Console(width=WIDTH), results)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results.as_json(), indent=1) + "\n")
     click.echo(f"All figures: {path}")

@@ -22,6 +22,7 @@ class Client:
     """One connection of one identity, from its request to its end, and what it was told on it."""
 
     __slots__ = (
+        "asked_at",
         "commas",
         "identity",
         "notices",
@@ -32,6 +33,7 @@ class Client:
         "raw",
         "receive",
         "sock",
+        "stamps",
         "state",
         "tenant",
         "virtual_ip",
@@ -54,6 +56,8 @@ class Client:
         self.on_gone = on_gone
         self.state = State.CONNECTING
         self.sock: socket.socket
+        self.asked_at = 0.0
+        """When its join message was sent, as `time.time` has it."""
         self.receive: Callable[[bytearray], int]
         self.pending = bytearray()
         """Received, and not a whole welcome or control frame yet."""
@@ -67,6 +71,8 @@ class Client:
         self.welcome = b""
         self.raw: list[bytes] | None = [] if sampled else None
         """All notices' frames in pieces, and `welcome` the welcome's payload, of a client that is checked in full."""
+        self.stamps: list[float] = []
+        """When each piece of `raw` was received, as `time.time` has it. Exact if the crowd was `stamped`."""
 
     @property
     def size(self) -> int:

@@ -1,8 +1,8 @@
+SERVICE = ("-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning")
+"""The service as it comes; options may follow."""
+
 CONTENDERS = {
-    "ours": (
-        "-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{port}",
-        "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000", "--log-level", "warning",
-    ),
+    "ours": (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000"),
     "ours-plain-uvicorn": (
         "-m", "uvicorn", "--factory", "wg_orchestrator.app:create_app", "--host", "127.0.0.1", "--port", "{port}",
         "--no-access-log", "--log-level", "warning", "--ws-per-message-deflate", "false",

@@ -12,11 +12,12 @@ from bench.errors import BrokenPromise
 
 SO_TIMESTAMPNS = 35
 """The kernel's own receive time, so that latency does not depend on how fast we read. Linux, not in `socket`."""
-_IP_BIND_ADDRESS_NO_PORT = 24
+IP_BIND_ADDRESS_NO_PORT = 24
 _SOURCES = 8
 """Loopback addresses to connect from: one alone has 28,000 ports, and those just used rest for a while."""
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _RETRY_AFTER = 0.02
+_TRY_AGAIN_LATER = (b"HTTP/1.1 503", b"HTTP/1.1 429")
 _READ_SIZE = 1 << 16
 """Bytes: more would not stay in the processor's cache, and would cost a page fault for each new buffer."""
 _MEMBER = State.MEMBER
@@ -28,12 +29,15 @@ class Crowd:
     Raises BrokenPromise as soon as a member is closed or a client is refused for good.
     """
 
-    def __init__(self, port: int, *, count_joins: bool = False) -> None:
+    def __init__(self, port: int, *, count_joins: bool = False, sources: int = _SOURCES) -> None:
         self._address = ("127.0.0.1", port)
         self._count_joins = count_joins
         self.stamped = False
         """Whether those who connect from now on have `last_stamp` kept up to date."""
-        self._sources = itertools.cycle(f"127.0.0.{host}" for host in range(2, 2 + _SOURCES))
+        self.receive_buffer = 0
+        """Bytes of SO_RCVBUF of those who connect from now on; 0: the system's default."""
+        self._stamp = 0.0
+        self._sources = itertools.cycle(f"127.0.0.{host}" for host in range(2, 2 + sources))
         self._epoll = select.epoll()
         self._clients: dict[int, Client] = {}
         self._buffer = bytearray(_READ_SIZE)
@@ -52,7 +56,9 @@ class Crowd:
     def connect(self, client: Client) -> None:
         sock = socket.socket()
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        if self.receive_buffer:  # Before it connects, or a larger window is promised.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         sock.bind((next(self._sources), 0))
         sock.connect_ex(self._address)
         client.state = State.CONNECTING
@@ -69,9 +75,21 @@ class Crowd:
         client.state = State.LEAVING
         client.sock.send(frames.CLOSE_1000)
 
+    def hang_up(self, client: Client) -> None:
+        """Leave without a word: a FIN and no close frame. `on_gone` follows when the server has ended it, too."""
+        client.state = State.LEAVING
+        client.sock.shutdown(socket.SHUT_WR)
+
+    def let_go(self, client: Client) -> socket.socket:
+        """Look after its connection no longer, and leave it open."""
+        client.state = State.GONE
+        del self._clients[client.sock.fileno()]
+        self._epoll.unregister(client.sock.fileno())
+        return client.sock
+
     def cut(self, client: Client) -> None:
         """Vanish: no goodbye, a reset."""
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
         self._forget(client)
 
     def close(self) -> None:
@@ -79,14 +97,17 @@ class Crowd:
             self.cut(client)
         self._epoll.close()
 
-    def run(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Let clients live until `done()` or, and then return False, for `timeout` seconds."""
+    def run(self, done: Callable[[], bool], timeout: float, turn: float = 0.05) -> bool:
+        """Let clients live until `done()` or, and then return False, for `timeout` seconds.
+
+        `done` is asked every `turn` seconds at the least.
+        """
         deadline = time.monotonic() + timeout
         while not done():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self._turn(min(left, 0.05))
+            self._turn(min(left, turn))
         return True
 
     def rest(self, seconds: float) -> None:
@@ -120,6 +141,7 @@ class Crowd:
                         client.commas += buffer.count(COMMA, 0, size)
                     if client.raw is not None:
                         client.raw.append(bytes(buffer[:size]))
+                        client.stamps.append(self._stamp)
                 else:
                     self._member(client, bytes(buffer[:size]))
             else:
@@ -137,7 +159,8 @@ class Crowd:
             size, ancillary, _, _ = sock.recvmsg_into([buffer], 64)
             for _, _, stamp in ancillary:
                 seconds, nanoseconds = struct.unpack("qq", stamp)
-                self.last_stamp = max(self.last_stamp, seconds + nanoseconds / 1e9)
+                self._stamp = seconds + nanoseconds / 1e9
+                self.last_stamp = max(self.last_stamp, self._stamp)
             return size
 
         return receive
@@ -164,6 +187,7 @@ class Crowd:
         elif not data:
             raise BrokenPromise(f"{client.identity.name} was cut off while {client.state.name}")
         elif client.state is State.MEMBER:
+            self._stamp = time.time()
             self._member(client, data)
         else:
             client.pending += data
@@ -176,11 +200,14 @@ class Crowd:
         head, end, rest = client.pending.partition(b"\r\n\r\n")
         if not end:
             return
+        if head.startswith(_TRY_AGAIN_LATER):
+            self._try_again(client)
+            return
         if not head.startswith(b"HTTP/1.1 101"):
             raise BrokenPromise(f"the handshake was answered with {bytes(head[:60])!r}")
         client.pending = rest
         client.state = State.JOINING
-        self.asked_at = time.time()
+        self.asked_at = client.asked_at = time.time()
         client.sock.send(client.identity.join)
 
     def _join(self, client: Client) -> None:
@@ -221,6 +248,7 @@ class Crowd:
             client.commas += texts.count(COMMA)
         if client.raw is not None:
             client.raw.append(texts)
+            client.stamps.append(self._stamp)
         for opcode, payload in controls:
             self._control(client, opcode, payload)
 
@@ -230,13 +258,16 @@ class Crowd:
             return
         code = int.from_bytes(payload[:2], "big")
         if opcode == frames.CLOSE and client.state is State.JOINING and 4000 <= code < 4500:
-            self.refused += 1
-            self._forget(client)
-            client.pending.clear()
-            self._retries.append((time.monotonic() + _RETRY_AFTER, client))
+            self._try_again(client)
             return
         reason = payload[2:].decode(errors="replace")
         raise BrokenPromise(f"{client.identity.name} got opcode {opcode} while {client.state.name}: {code} {reason}")
+
+    def _try_again(self, client: Client) -> None:
+        self.refused += 1
+        self._forget(client)
+        client.pending.clear()
+        self._retries.append((time.monotonic() + _RETRY_AFTER, client))
 
     def _retry(self) -> None:
         now = time.monotonic()

@@ -1,3 +1,5 @@
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -16,3 +18,9 @@ class Figure(NamedTuple):
 
 Sample = dict[str, float]
 """One repeat's values by figure key."""
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """The 50th and the 99th; the worst value is beyond neither."""
+    centiles = statistics.quantiles(values, n=100, method="inclusive")
+    return centiles[49], centiles[98]

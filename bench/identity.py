@@ -6,19 +6,19 @@ from bench import frames
 
 
 class Identity:
-    """Who a client says it is: a name and a key that depend on its number alone, and its join message, ready to send.
+    """Who a client says it is: a name, a key that depends on number and salt alone, and a join message, ready to send.
 
     Names are ASCII and 6 characters long, so that no notice has more than 125 bytes: `counting` relies on it.
     """
 
     __slots__ = ("join", "key", "name", "number")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, salt: bytes = b"") -> None:
         if not 0 <= number < 100_000:
             raise ValueError("an identity's number has at most five digits")
         self.number = number
         self.name = f"p{number:05d}"
-        raw = bytearray(hashlib.sha256(self.name.encode()).digest())
+        raw = bytearray(hashlib.sha256(self.name.encode() + salt).digest())
         raw[31] &= 0x3F  # Below 2^254: a canonical point.
         self.key = base64.b64encode(raw).decode()
         message = f'{{"display_name":"{self.name}","public_key":"{self.key}"}}'

@@ -6,6 +6,8 @@ from bench.long_workloads import Growth
 from bench.results import Outcome, Results
 from bench.workloads import Workload
 
+WIDTH = 132
+"""Columns, whatever the terminal has: cut figures say nothing."""
 _PER_NOTICE = ("deliveries",)
 
 

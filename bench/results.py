@@ -9,6 +9,9 @@ from bench.figure import Figure, Sample
 from bench.limit import Feed
 from bench.workloads import Workload
 
+RESULTS = Path(__file__).parent / "results"
+"""Where figures go unless told otherwise."""
+
 
 @dataclass
 class Outcome:
@@ -66,7 +69,7 @@ class Results:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "machine": _machine(),
+            "machine": machine(),
             "repeats": self.repeats,
             "stopped": self.stopped,
             "load_generator_counts_per_second": self.counting.counted_per_cpu_second,
@@ -92,7 +95,7 @@ class Results:
         }
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     with Path("/proc/cpuinfo").open() as lines:
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {

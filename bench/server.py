@@ -65,8 +65,24 @@ class Server:
     @property
     def memory(self) -> int:
         """Bytes of memory it has to itself: its proportional set size."""
-        with Path(f"/proc/{self._process.pid}/smaps_rollup").open() as lines:
+        with self._proc("smaps_rollup").open() as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+    @property
+    def resident(self) -> int:
+        """Bytes of it that are in memory, shared ones too: cheap enough to be asked several times a second."""
+        return int(self._proc("statm").read_text().split()[1]) * resource.getpagesize()
+
+    @property
+    def open_files(self) -> int:
+        return sum(1 for _ in self._proc("fd").iterdir())
+
+    @property
+    def threads(self) -> int:
+        return sum(1 for _ in self._proc("task").iterdir())
+
+    def _proc(self, name: str) -> Path:
+        return Path("/proc", str(self._process.pid), name)
 
     @property
     def said(self) -> str:

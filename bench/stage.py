@@ -44,8 +44,10 @@ class Stage:
         self.passers_by: list[Client] = []
         """Those who came to the first tenant and went, in the order they came."""
 
-    def fill(self, tenants: int, size: int, at_once: int) -> None:
+    def fill(self, tenants: int, size: int, at_once: int, *, sampled: int = _SAMPLED) -> None:
         """Let clients join until each of `tenants` has `size` members, `at_once` at a time.
+
+        So many newcomers, and at most one or two more, of each of the first tenants are checked in full.
 
         Raises NotReached if that takes longer than the budget.
         """
@@ -54,14 +56,14 @@ class Stage:
         newcomers = tenants * (size - before)
         admitted = crowd.admitted + newcomers
         due = crowd.notices + tenants * (_pairs(size) - _pairs(before))
-        stride = max(1, (size - before) // _SAMPLED)
+        stride = max(1, (size - before) // sampled)
 
         def connect_next(_: Client | None = None) -> None:
             number = len(members)
             if number < tenants * size:
-                sampled = number % tenants < _SAMPLED and number // tenants % stride == 0
+                sample = number % tenants < _SAMPLED and number // tenants % stride == 0
                 members.append(
-                    Client(identity(number), tenant(number % tenants), sampled=sampled, on_member=connect_next)
+                    Client(identity(number), tenant(number % tenants), sampled=sample, on_member=connect_next)
                 )
                 crowd.connect(members[-1])
 

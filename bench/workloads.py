@@ -1,4 +1,3 @@
-import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from bench import checks
 from bench.client import Client
 from bench.crowd import Crowd
 from bench.errors import BrokenPromise
-from bench.figure import Figure, Sample
+from bench.figure import Figure, Sample, percentiles
 from bench.identity import identity
 from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
 
@@ -85,8 +84,8 @@ class Quiet(Workload):
         crowd.rest(SETTLE)
         stage.check_counts()
         stage.check_in_full()
-        centiles = statistics.quantiles(latencies, n=100, method="inclusive")
-        yield {"p50": 1000 * centiles[49], "p99": 1000 * centiles[98], "deliveries": notices / cpu}
+        p50, p99 = percentiles(latencies)
+        yield {"p50": 1000 * p50, "p99": 1000 * p99, "deliveries": notices / cpu}
 
     def _round(self, stage: Stage, number: int) -> float:
         """Seconds from the join message of one who comes and goes, to the last member's receipt of its notice."""

@@ -1,0 +1,3 @@
+from bench.hostile.cli import main
+
+main()

@@ -1,0 +1,109 @@
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import frames
+from bench.identity import Identity
+from bench.stage import tenant
+
+NOT_CUT_YET = frozenset({"half-open", "heads", "dribble"})
+"""Attacks whose connections the service does not end by itself. To be emptied as it comes to bound them."""
+
+ATTACKED = tenant(1)
+"""The members' tenant that is attacked, where one is."""
+
+_REFUSED = frozenset({"429", "503"})
+"""Too many handshakes or connections, from one source or in all."""
+_VANISHED = frozenset({"closed", "reset"})
+"""No answer is owed to what is no request; and one that crosses with data is lost to the reset that follows."""
+
+_NO_MASK = bytes(4)
+_PING = frames.masked(frames.PING, bytes(125))
+_EMPTY_CONTINUATION = bytes((0x00, 0x80)) + _NO_MASK
+_EMPTY_BEGINNING = bytes((frames.TEXT, 0x80)) + _NO_MASK
+_BLOCK = 1 << 16
+"""Bytes that are handed to the kernel at once."""
+
+
+def _own_tenant(number: int, port: int) -> bytes:
+    return frames.handshake(f"flood-{number}", port)
+
+
+def _attacked_tenant(_: int, port: int) -> bytes:
+    return frames.handshake(ATTACKED, port)
+
+
+def _half_a_head(number: int, port: int) -> bytes:
+    """Every other one says nothing at all."""
+    return f"GET /tenants/flood HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpg".encode() if number % 2 else b""
+
+
+def _endless_head(_: int, port: int) -> bytes:
+    return f"GET /tenants/flood HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
+
+
+def _join(number: int) -> bytes:
+    return Identity(number % 100_000, os.urandom(8)).join
+
+
+def _join_and_leave(number: int) -> bytes:
+    return _join(number) + frames.CLOSE_1000
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What each connection of a flood does: a request; if that is a handshake, a greeting once it is answered; then
+    a block, over and over, as fast as the service takes it. A connection that was ended is replaced.
+    """
+
+    name: str
+    title: str
+    connections: int
+    request: Callable[[int, int], bytes]
+    """By the connection's number, and the service's port."""
+    greeting: Callable[[int], bytes] | None = None
+    block: bytes = b""
+    bite: int = _BLOCK
+    """Bytes of the block that are sent at once."""
+    limit: int = 0
+    """Bytes that one connection sends of blocks, if that is bounded: what the service holds of them is, too, then."""
+    per_second: float = 2000.0
+    """New connections at the most. More than the service can accept would measure the kernel's queues."""
+    sources: int = 8
+    answers: frozenset[str] = frozenset()
+    """Which ends are right: an HTTP status, a close code, "closed" without a word, "reset"."""
+
+
+ATTACKS = {
+    attack.name: attack
+    for attack in (
+        Attack(
+            "half-open", "request heads that do not end, half of them empty", 5000, _half_a_head,
+            answers=_VANISHED | _REFUSED | {"408"},
+        ),
+        Attack(
+            "heads", "request heads of 256 KiB", 200, _endless_head,
+            block=b"".join(b"X-Padding-%02d: %s\r\n" % (line, b"x" * 1000) for line in range(16)),
+            limit=256 * 1024, per_second=200, answers=_VANISHED | _REFUSED | {"400", "408", "431"},
+        ),
+        Attack(
+            "pings", "members who ping and never read", 200, _own_tenant, _join, _PING * (_BLOCK // len(_PING)),
+            per_second=200, answers=_VANISHED | _REFUSED | {"1008"},
+        ),
+        Attack(
+            "fragments", "empty fragments", 200, _own_tenant, lambda _: _EMPTY_BEGINNING,
+            _EMPTY_CONTINUATION * (_BLOCK // len(_EMPTY_CONTINUATION)),
+            per_second=200, answers=_VANISHED | _REFUSED | {"1008"},
+        ),
+        Attack(
+            "dribble", "members who send texts of 4,000 bytes, one byte at a time", 200, _own_tenant, _join,
+            frames.masked(frames.TEXT, bytes(4000)), bite=1, per_second=200, answers=_VANISHED | _REFUSED | {"1008"},
+        ),
+        Attack(
+            "joins", "joins and leaves from one address in one tenant", 64, _attacked_tenant, _join_and_leave,
+            per_second=float("inf"), sources=1, answers=_VANISHED | _REFUSED | {"1000", "1008", "4002", "4005"},
+        ),
+    )
+}  # fmt: skip
+"""Few new connections a second where it is not those that are meant to hurt: whoever is cut off at once would else
+make of each of these one more flood of joins."""

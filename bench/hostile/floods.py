@@ -1,0 +1,157 @@
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import checks
+from bench.client import Client
+from bench.errors import BrokenPromise
+from bench.figure import percentiles
+from bench.hostile.attacks import ATTACKED, NOT_CUT_YET, Attack
+from bench.hostile.flood import Flood, Stand
+from bench.hostile.scenario import MB, Outcome, Scenario
+from bench.identity import identity
+from bench.server import Server
+from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
+
+_AT_ONCE = 256
+_PAUSE = 0.005
+_IDENTITIES = 64
+
+
+@dataclass
+class Flooded(Scenario):
+    """Joins, one after another, without a flood and then under it, while members of many tenants are there.
+
+    A join is timed from the connection's first packet to its welcome.
+    """
+
+    attack: Attack
+    tenants: int = 20
+    size: int = 50
+    seconds: float = 8.0
+    """Without and with."""
+
+    def __post_init__(self) -> None:
+        self.name = self.attack.name
+        self.title = f"{self.attack.connections:,} connections: {self.attack.title}"
+        self.targets = {"p99_with": 200.0, "growth": 4.0}
+
+    def run(self, stage: Stage, outcome: Outcome) -> None:
+        server = stage.server
+        stage.fill(self.tenants, self.size, _AT_ONCE)
+        without = self._joins(stage, "without", lambda: None)
+        peak = Peak(server)
+        with Flood(self.attack, server.port) as flood:
+            if not stage.crowd.run(lambda: peak.look() and flood.up, PATIENCE):
+                raise BrokenPromise(f"the flood does not rise: {flood.stand}")
+            sent, cpu, began = flood.stand.sent, server.cpu_seconds, time.perf_counter()
+            under = self._joins(stage, "under the flood", peak.look)
+            took = time.perf_counter() - began
+            outcome.figures = {
+                "sent_per_second": (flood.stand.sent - sent) / took / MB,
+                "core": 100 * (server.cpu_seconds - cpu) / took,
+            }
+            if self.attack.name not in NOT_CUT_YET:
+                stage.note("until each was cut")
+                enough = self.attack.connections
+                stage.crowd.run(lambda: peak.look() and flood.stand.ended >= enough, PATIENCE)
+            stand = flood.end()
+        self._settle(stage)
+        p50, p99 = percentiles(without)
+        p50_with, p99_with = percentiles(under)
+        outcome.answers = {**stand.answers}
+        outcome.figures |= {
+            "p50": 1000 * p50,
+            "p99": 1000 * p99,
+            "p50_with": 1000 * p50_with,
+            "p99_with": 1000 * p99_with,
+            "ratio_p50": p50_with / p50,
+            "ratio": p99_with / p99,
+            "joins": len(without) + len(under),
+            "growth": peak.growth / MB,
+            "growth_after": (server.resident - peak.before) / MB,
+            "left_open": stand.open,
+            "refused": stage.crowd.refused,
+        }
+        self._check(stage, stand)
+
+    def _joins(self, stage: Stage, when: str, look: Callable[[], object]) -> list[float]:
+        """Seconds that each join took."""
+        took: list[float] = []
+        began = time.monotonic()
+        while time.monotonic() < began + self.seconds:
+            stage.note(f"{len(took):,} joins {when}")
+            took.append(_join(stage, len(took)))
+            look()
+        for member in stage.members:
+            if member.tenant == tenant(0):
+                member.owed += 2 * len(took)
+        return took
+
+    def _settle(self, stage: Stage) -> None:
+        """Wait until nothing has come for a while, and then until everything that is owed has."""
+        crowd, deadline = stage.crowd, time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            notices = crowd.notices
+            crowd.rest(SETTLE)
+            if notices == crowd.notices and all(member.notices >= member.owed for member in stage.members):
+                return
+
+    def _check(self, stage: Stage, stand: Stand) -> None:
+        attacked = [member for member in stage.members if member.tenant == ATTACKED]
+        flooded_with = attacked[0].notices - attacked[0].owed
+        for member in attacked:  # How much it is is not known here; that it is as much for all of them, is.
+            member.owed += flooded_with
+        stage.check_counts()
+        checks.tenant_in_full(attacked)
+        stage.check_in_full(self.tenants)
+        if wrong := stand.answers.keys() - self.attack.answers:
+            raise BrokenPromise(f"the flood was answered with {', '.join(sorted(wrong))}")
+        if self.attack.name not in NOT_CUT_YET and stand.ended < self.attack.connections:
+            raise BrokenPromise(f"only {stand.ended:,} of {self.attack.connections:,} attackers were cut off")
+
+
+def _join(stage: Stage, number: int) -> float:
+    """One comes to the first tenant, and goes. Seconds until it was welcome."""
+    crowd = stage.crowd
+    gone = [False]
+    client = Client(
+        identity(CHURNERS_FROM + number % _IDENTITIES),
+        tenant(0),
+        sampled=number % 50 == 0,
+        on_gone=lambda _: gone.__setitem__(0, True),
+    )
+    admitted, began = crowd.admitted, time.perf_counter()
+    crowd.connect(client)
+    if not crowd.run(lambda: crowd.admitted > admitted, PATIENCE):
+        raise BrokenPromise(f"a join has not come through in {PATIENCE} s")
+    took = time.perf_counter() - began
+    stage.passers_by.append(client)
+    crowd.leave(client)
+    if not crowd.run(lambda: gone[0], PATIENCE):
+        raise BrokenPromise(f"a leave has not come through in {PATIENCE} s")
+    crowd.rest(_PAUSE)
+    return took
+
+
+class Peak:
+    """The most memory that a server had."""
+
+    _EVERY = 0.1
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._due = 0.0
+        self.before = self._most = server.resident
+
+    @property
+    def growth(self) -> int:
+        """Bytes above what it had at first."""
+        return self._most - self.before
+
+    def look(self) -> bool:
+        """To be called often; looks seldom. Always true, to stand in a condition."""
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + self._EVERY
+            self._most = max(self._most, self._server.resident)
+        return True

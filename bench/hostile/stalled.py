@@ -1,0 +1,188 @@
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bench.client import Client
+from bench.counting import NOTICE
+from bench.errors import BrokenPromise
+from bench.figure import percentiles
+from bench.hostile.scenario import MB, Outcome, Scenario
+from bench.hostile.traffic import Traffic, join_to_notice
+from bench.stage import SETTLE, Stage
+
+CUT_BY_OVERFLOW = False
+"""Whether a peer that reads nothing has to be cut off before its first ping is overdue. It takes a bound on what the
+kernel keeps for a connection (SO_SNDBUF): without it that is more than the traffic here fills in the time."""
+
+_AT_ONCE = 256
+_WATCHERS = 40
+_RECEIVE_BUFFER = 8192
+"""Bytes. The kernel doubles it."""
+_GONE_WITHIN = 20.0
+"""Seconds from when they stop until the last of them has to be gone."""
+_LOOK_EVERY = 0.1
+_TURN = 0.002
+_REMOVAL = re.compile(rb'\{"removed_peer":"([^"]+)"\}')
+
+Habit = Callable[[socket.socket], object]
+
+
+def reads_nothing(_: socket.socket) -> None:
+    pass
+
+
+def reads_a_byte(sock: socket.socket) -> None:
+    sock.recv(1)
+
+
+def answers_no_ping(sock: socket.socket) -> None:
+    while sock.recv(1 << 16):
+        pass
+
+
+@dataclass
+class Stalled(Scenario):
+    """Members of one tenant who stop reading, and what the others in it feel while they are gotten rid of.
+
+    Everyone is in one tenant: there each flush walks past all of the stalled ones, and nobody can be told anything by
+    which they could not be hurt. The stalled ones come first, so that in the order of sending they precede those who
+    are measured, and so that their welcome, for which the service allows extra room, is a small one. They read as
+    everyone does while the measure without them is taken: what differs then is their not reading alone.
+    """
+
+    name: str
+    habit: Habit
+    every: float = _LOOK_EVERY
+    """Seconds between two times that a stalled peer does as is its habit."""
+    members: int = 5000
+    stalled: int = 500
+    rate: float = 200.0
+    """Joins a second. As many leave."""
+    seconds: float = 20.0
+    """With and without."""
+    max_outbox: int = 65_536
+    ping_interval: float = 10.0
+    ping_timeout: float = 8.0
+
+    def __post_init__(self) -> None:
+        self.title = f"{self.stalled:,} of {self.members:,}: {self.habit.__name__.replace('_', ' ')}"
+        self.targets = {"ratio": 1.2, "last_gone": _GONE_WITHIN}
+        self.options = (
+            *("--max-outbox-size", str(self.max_outbox)),
+            *("--ping-interval", str(self.ping_interval), "--ping-timeout", str(self.ping_timeout)),
+        )
+
+    def run(self, stage: Stage, outcome: Outcome) -> None:
+        crowd, server = stage.crowd, stage.server
+        stalled = self._fill(stage)
+        traffic = Traffic(stage, self.rate)
+        stage.note("nobody has stalled yet")
+        crowd.run(_ticking(traffic), self.seconds, _TURN)
+        traffic.end()
+        stage.check_counts()
+        memory = server.resident
+        stage.members = stage.members[self.stalled :]
+        traffic = Traffic(stage, self.rate)
+        stopped = time.time()
+        gone = self._stall(stage, stalled, traffic)
+        memory = server.resident - memory
+        for member in stage.members:
+            member.owed += self.stalled
+        traffic.end()
+        crowd.rest(SETTLE)
+        stage.check_counts()
+        watchers = [member for member in stage.members if member.raw is not None]
+        heard = [pair for watcher in watchers for pair in join_to_notice(watcher, stage.passers_by)]
+        stage.check_in_full()
+        p50, p99 = percentiles([latency for asked_at, latency in heard if asked_at < stopped])
+        p50_with, p99_with = percentiles([latency for asked_at, latency in heard if asked_at >= stopped])
+        overflowed = sum(after < self.ping_timeout for after in gone)
+        outcome.figures = {
+            "p50": 1000 * p50,
+            "p99": 1000 * p99,
+            "p50_with": 1000 * p50_with,
+            "p99_with": 1000 * p99_with,
+            "ratio_p50": p50_with / p50,
+            "ratio": p99_with / p99,
+            "samples": len(heard),
+            "first_gone": min(gone),
+            "last_gone": max(gone),
+            "overflowed": overflowed,
+            "growth": memory / MB,
+        }
+        if CUT_BY_OVERFLOW and self.habit is not answers_no_ping and overflowed < self.stalled:
+            raise BrokenPromise(f"{self.stalled - overflowed} of {self.stalled} outboxes were not bounded")
+
+    def _fill(self, stage: Stage) -> list[Client]:
+        crowd = stage.crowd
+        crowd.receive_buffer = _RECEIVE_BUFFER
+        stage.fill(1, self.stalled, _AT_ONCE)
+        crowd.receive_buffer, crowd.stamped = 0, True
+        stage.fill(1, self.members, _AT_ONCE, sampled=_WATCHERS)
+        crowd.stamped = False
+        return stage.members[: self.stalled]
+
+    def _stall(self, stage: Stage, stalled: Sequence[Client], traffic: Traffic) -> list[float]:
+        """Let them stop, and how many seconds later each of them was gone."""
+        began = time.monotonic()
+        sockets = [stage.crowd.let_go(client) for client in stalled]
+        removals = _Removals(
+            next(member for member in stage.members if member.raw is not None),
+            {client.virtual_ip.encode() for client in stalled},
+        )
+        do_as_is_their_habit, look = began, began
+
+        def over() -> bool:
+            nonlocal do_as_is_their_habit, look
+            traffic.tick()
+            now = time.monotonic()
+            if now >= do_as_is_their_habit:
+                do_as_is_their_habit = now + self.every
+                for sock in sockets:
+                    with suppress(OSError):
+                        self.habit(sock)
+            if now >= look:
+                look = now + _LOOK_EVERY
+                removals.look(now - began)
+                stage.note(f"{len(removals.after)} of {self.stalled} are gone after {now - began:.0f} s")
+            return len(removals.after) == self.stalled and now - began >= self.seconds
+
+        stage.crowd.run(over, max(self.seconds, _GONE_WITHIN), _TURN)
+        for sock in sockets:
+            sock.close()
+        if len(removals.after) < self.stalled:
+            raise BrokenPromise(f"{self.stalled - len(removals.after)} stalled peers were not gone in {_GONE_WITHIN} s")
+        return list(removals.after.values())
+
+
+class _Removals:
+    """Finds in what a sampled member is told when each of some addresses was gone."""
+
+    def __init__(self, watcher: Client, addresses: set[bytes]) -> None:
+        self._watcher = watcher
+        self._addresses = addresses
+        self._seen = len(watcher.raw or ())
+        self._rest = b""
+        self.after: dict[bytes, float] = {}
+        """By address: `now` when it was first known."""
+
+    def look(self, now: float) -> None:
+        pieces = (self._watcher.raw or [])[self._seen :]
+        self._seen += len(pieces)
+        told = self._rest + b"".join(pieces)
+        whole = max(0, told.rfind(NOTICE))  # What follows may be cut.
+        self._rest = told[whole:]
+        for removal in _REMOVAL.findall(told[:whole]):
+            if removal in self._addresses:
+                self.after.setdefault(removal, now)
+
+
+def _ticking(traffic: Traffic) -> Callable[[], bool]:
+    def never() -> bool:
+        traffic.tick()
+        return False
+
+    return never

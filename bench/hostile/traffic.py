@@ -1,0 +1,70 @@
+import re
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from bench.client import Client
+from bench.errors import BrokenPromise
+from bench.identity import identity
+from bench.stage import CHURNERS_FROM, PATIENCE, Stage, tenant
+
+_CLIENTS = 256
+_JOIN = re.compile(rb'\{"display_name":"([^"]+)"[^}]*\}')
+
+
+class Traffic:
+    """Clients who come to the first tenant and go at once, at a steady rate whatever the service makes of it.
+
+    `tick` has to be called often. With so many under way that no identity is left, those who are due come later.
+    """
+
+    def __init__(self, stage: Stage, rate: float) -> None:
+        self._stage = stage
+        self._pause = 1 / rate
+        self._due = time.monotonic()
+        self._free = deque(identity(CHURNERS_FROM + number) for number in range(_CLIENTS))
+        self.came: list[Client] = []
+        """Everyone who was welcomed, in that order."""
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        while self._due <= now and self._free:
+            self._due += self._pause
+            self._stage.crowd.connect(
+                Client(self._free.popleft(), tenant(0), on_member=self._go, on_gone=self._gone),
+            )
+
+    def end(self) -> None:
+        """Wait until the last one is gone, and every member has got what it is owed."""
+        crowd, members = self._stage.crowd, self._stage.members
+        if not crowd.run(lambda: len(self._free) == _CLIENTS, PATIENCE):
+            raise BrokenPromise(f"{_CLIENTS - len(self._free)} clients did not get in and out within {PATIENCE} s")
+        for member in members:
+            member.owed += 2 * len(self.came)
+        self._stage.passers_by += self.came
+        crowd.run(lambda: all(member.notices >= member.owed for member in members), PATIENCE)
+
+    def _go(self, client: Client) -> None:
+        self.came.append(client)
+        self._stage.crowd.leave(client)
+
+    def _gone(self, client: Client) -> None:
+        self._free.append(client.identity)
+
+
+def join_to_notice(watcher: Client, came: Sequence[Client]) -> Iterator[tuple[float, float]]:
+    """When each of `came` asked to join, and how many seconds later `watcher`, a sampled member, was told.
+
+    `came` has everyone of its identities who came since `watcher` joined, each identity's in order.
+    """
+    waiting: dict[bytes, deque[Client]] = {}
+    for client in came:
+        waiting.setdefault(client.identity.name.encode(), deque()).append(client)
+    pieces = watcher.raw or []
+    ends = list(accumulate(len(piece) for piece in pieces))
+    for notice in _JOIN.finditer(b"".join(pieces)):
+        if who := waiting.get(notice[1]):
+            asked_at = who.popleft().asked_at
+            yield asked_at, watcher.stamps[bisect_left(ends, notice.end())] - asked_at
