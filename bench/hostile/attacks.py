@@ -6,9 +6,6 @@ from bench import frames
 from bench.identity import Identity
 from bench.stage import tenant
 
-NOT_CUT_YET = frozenset({"half-open", "heads", "dribble"})
-"""Attacks whose connections the service does not end by itself. To be emptied as it comes to bound them."""
-
 ATTACKED = tenant(1)
 """The members' tenant that is attacked, where one is."""
 

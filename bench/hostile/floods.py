@@ -6,11 +6,12 @@ from bench import checks
 from bench.client import Client
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
-from bench.hostile.attacks import ATTACKED, NOT_CUT_YET, Attack
+from bench.hostile.attacks import ATTACKED, Attack
+from bench.hostile.expected import NOT_BOUNDED_YET
 from bench.hostile.flood import Flood, Stand
+from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.identity import identity
-from bench.server import Server
 from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
 
 _AT_ONCE = 256
@@ -51,7 +52,7 @@ class Flooded(Scenario):
                 "sent_per_second": (flood.stand.sent - sent) / took / MB,
                 "core": 100 * (server.cpu_seconds - cpu) / took,
             }
-            if self.attack.name not in NOT_CUT_YET:
+            if self.attack.name not in NOT_BOUNDED_YET:
                 stage.note("until each was cut")
                 enough = self.attack.connections
                 stage.crowd.run(lambda: peak.look() and flood.stand.ended >= enough, PATIENCE)
@@ -107,7 +108,7 @@ class Flooded(Scenario):
         stage.check_in_full(self.tenants)
         if wrong := stand.answers.keys() - self.attack.answers:
             raise BrokenPromise(f"the flood was answered with {', '.join(sorted(wrong))}")
-        if self.attack.name not in NOT_CUT_YET and stand.ended < self.attack.connections:
+        if self.attack.name not in NOT_BOUNDED_YET and stand.ended < self.attack.connections:
             raise BrokenPromise(f"only {stand.ended:,} of {self.attack.connections:,} attackers were cut off")
 
 
@@ -132,26 +133,3 @@ def _join(stage: Stage, number: int) -> float:
         raise BrokenPromise(f"a leave has not come through in {PATIENCE} s")
     crowd.rest(_PAUSE)
     return took
-
-
-class Peak:
-    """The most memory that a server had."""
-
-    _EVERY = 0.1
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._due = 0.0
-        self.before = self._most = server.resident
-
-    @property
-    def growth(self) -> int:
-        """Bytes above what it had at first."""
-        return self._most - self.before
-
-    def look(self) -> bool:
-        """To be called often; looks seldom. Always true, to stand in a condition."""
-        if (now := time.monotonic()) >= self._due:
-            self._due = now + self._EVERY
-            self._most = max(self._most, self._server.resident)
-        return True

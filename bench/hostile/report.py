@@ -29,8 +29,7 @@ _LATENCIES = {
 _TABLES: dict[type[Scenario], _Columns] = {
     Stalled: _Columns(
         "stalled readers: time from a join message to another member's receipt of the notice, without and with them",
-        _LATENCIES
-        | {"first_gone": "first gone, s", "last_gone": "last, s", "overflowed": "by overflow", "growth": "MB more"},
+        _LATENCIES | {"first_gone": "first gone, s", "last_gone": "last, s", "growth": "MB more"} | {"core": "core, %"},
     ),
     Flooded: _Columns(
         "floods: time from a connection's first packet to the welcome, without and with one",

@@ -9,13 +9,10 @@ from bench.client import Client
 from bench.counting import NOTICE
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
+from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.hostile.traffic import Traffic, join_to_notice
 from bench.stage import SETTLE, Stage
-
-CUT_BY_OVERFLOW = False
-"""Whether a peer that reads nothing has to be cut off before its first ping is overdue. It takes a bound on what the
-kernel keeps for a connection (SO_SNDBUF): without it that is more than the traffic here fills in the time."""
 
 _AT_ONCE = 256
 _WATCHERS = 40
@@ -59,20 +56,20 @@ class Stalled(Scenario):
     """Seconds between two times that a stalled peer does as is its habit."""
     members: int = 5000
     stalled: int = 500
-    rate: float = 200.0
+    rate: float = 250.0
     """Joins a second. As many leave."""
     seconds: float = 20.0
     """With and without."""
-    max_outbox: int = 65_536
-    ping_interval: float = 10.0
-    ping_timeout: float = 8.0
+    max_outbox: int = 32_768
+    pings: tuple[float, float] = (10.0, 8.0)
+    """Seconds between them, and for the answer."""
 
     def __post_init__(self) -> None:
         self.title = f"{self.stalled:,} of {self.members:,}: {self.habit.__name__.replace('_', ' ')}"
         self.targets = {"ratio": 1.2, "last_gone": _GONE_WITHIN}
         self.options = (
             *("--max-outbox-size", str(self.max_outbox)),
-            *("--ping-interval", str(self.ping_interval), "--ping-timeout", str(self.ping_timeout)),
+            *("--ping-interval", str(self.pings[0]), "--ping-timeout", str(self.pings[1])),
         )
 
     def run(self, stage: Stage, outcome: Outcome) -> None:
@@ -83,12 +80,13 @@ class Stalled(Scenario):
         crowd.run(_ticking(traffic), self.seconds, _TURN)
         traffic.end()
         stage.check_counts()
-        memory = server.resident
         stage.members = stage.members[self.stalled :]
         traffic = Traffic(stage, self.rate)
         stopped = time.time()
-        gone = self._stall(stage, stalled, traffic)
-        memory = server.resident - memory
+        peak, cpu = Peak(server), server.cpu_seconds
+        gone = self._stall(stage, stalled, traffic, peak)
+        cpu = server.cpu_seconds - cpu
+        took = time.time() - stopped
         for member in stage.members:
             member.owed += self.stalled
         traffic.end()
@@ -99,7 +97,6 @@ class Stalled(Scenario):
         stage.check_in_full()
         p50, p99 = percentiles([latency for asked_at, latency in heard if asked_at < stopped])
         p50_with, p99_with = percentiles([latency for asked_at, latency in heard if asked_at >= stopped])
-        overflowed = sum(after < self.ping_timeout for after in gone)
         outcome.figures = {
             "p50": 1000 * p50,
             "p99": 1000 * p99,
@@ -110,11 +107,9 @@ class Stalled(Scenario):
             "samples": len(heard),
             "first_gone": min(gone),
             "last_gone": max(gone),
-            "overflowed": overflowed,
-            "growth": memory / MB,
+            "growth": peak.growth / MB,
+            "core": 100 * cpu / took,
         }
-        if CUT_BY_OVERFLOW and self.habit is not answers_no_ping and overflowed < self.stalled:
-            raise BrokenPromise(f"{self.stalled - overflowed} of {self.stalled} outboxes were not bounded")
 
     def _fill(self, stage: Stage) -> list[Client]:
         crowd = stage.crowd
@@ -125,8 +120,8 @@ class Stalled(Scenario):
         crowd.stamped = False
         return stage.members[: self.stalled]
 
-    def _stall(self, stage: Stage, stalled: Sequence[Client], traffic: Traffic) -> list[float]:
-        """Let them stop, and how many seconds later each of them was gone."""
+    def _stall(self, stage: Stage, stalled: Sequence[Client], traffic: Traffic, peak: Peak) -> list[float]:
+        """Let them stop. Seconds until each of them was gone."""
         began = time.monotonic()
         sockets = [stage.crowd.let_go(client) for client in stalled]
         removals = _Removals(
@@ -146,6 +141,7 @@ class Stalled(Scenario):
                         self.habit(sock)
             if now >= look:
                 look = now + _LOOK_EVERY
+                peak.look()
                 removals.look(now - began)
                 stage.note(f"{len(removals.after)} of {self.stalled} are gone after {now - began:.0f} s")
             return len(removals.after) == self.stalled and now - began >= self.seconds

@@ -1,0 +1,26 @@
+import time
+
+from bench.server import Server
+
+_EVERY = 0.1
+
+
+class Peak:
+    """The most memory that a server had since this was made."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._due = 0.0
+        self.before = self._most = server.resident
+
+    @property
+    def growth(self) -> int:
+        """Bytes above what it had at first."""
+        return self._most - self.before
+
+    def look(self) -> bool:
+        """To be called often; looks seldom. Always true, to stand in a condition."""
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + _EVERY
+            self._most = max(self._most, self._server.resident)
+        return True
