@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test bench autobahn check format lock matrix clean
+.PHONY: help install run demo test bench hostile soak autobahn check format lock matrix clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ bench: $(VENV)/.bench ## Measure it beside others that do the same job (an hour;
 $(VENV)/.bench: $(INSTALLED) requirements/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
+
+hostile: install ## Stall, flood and dribble, and measure what other peers feel of it (five minutes; HOSTILE=… for a part)
+	$(BIN)/python -m bench.hostile $(HOSTILE)
+
+soak: install ## A million joins and leaves in one process: does it leak? (five minutes; SOAK=… for fewer)
+	$(BIN)/python -m bench.hostile --scenario soak --json bench/results/soak.json $(SOAK)
 
 autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)
 	$(BIN)/python tests/autobahn/run.py

@@ -56,8 +56,8 @@ def play(scenario: Scenario, note: Note) -> Outcome:
             crowd = scenario.crowd(server.port)
             try:
                 scenario.run(Stage(server, crowd, _BUDGET, note), outcome)
-                if "Traceback" in server.said:
-                    raise BrokenPromise("the service has logged a traceback")
+                if traced := [line.strip() for line in server.said.splitlines() if line.startswith("  File ")]:
+                    raise BrokenPromise(f"the service has logged a traceback, {traced[-1]}")
             except (BrokenPromise, NotReached, OSError) as error:
                 outcome.failure = server.explain(str(error))
             finally:
