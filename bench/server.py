@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -33,14 +33,18 @@ class Server:
 
     core = 0
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start `command`, in which `{port}` stands for the port to listen on, and wait until it listens."""
+    def __init__(self, command: Sequence[str], settings: Mapping[str, object] | None = None) -> None:
+        """Start `command`, in which `{port}` stands for the port to listen on, and wait until it listens.
+
+        `settings` are of our service, by name; one that it does not know makes no difference.
+        """
         with socket.create_server((HOST, 0)) as free:
             self.port: int = free.getsockname()[1]
         self._directory = tempfile.TemporaryDirectory(prefix="bench-")
         self._log = Path(self._directory.name, "log")
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
         environment["WG_ORCHESTRATOR_LOG_LEVEL"] = "warning"  # The rivals log nothing at all.
+        environment |= {f"WG_ORCHESTRATOR_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the commands are in contenders.py
                 [sys.executable, *(word.format(port=self.port) for word in command)],

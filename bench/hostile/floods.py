@@ -3,7 +3,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import checks
-from bench.client import Client
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
 from bench.hostile.attacks import ATTACKED, Attack
@@ -11,30 +10,33 @@ from bench.hostile.expected import NOT_BOUNDED_YET
 from bench.hostile.flood import Flood, Stand
 from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
-from bench.identity import identity
-from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
+from bench.hostile.traffic import Traffic
+from bench.stage import PATIENCE, SETTLE, Stage
 
 _AT_ONCE = 256
-_PAUSE = 0.005
-_IDENTITIES = 64
+_TURN = 0.002
 
 
 @dataclass
 class Flooded(Scenario):
-    """Joins, one after another, without a flood and then under it, while members of many tenants are there.
+    """Joins at a steady rate, without a flood and then under it, while members of many tenants are there.
 
-    A join is timed from the connection's first packet to its welcome.
+    A join is timed from the connection's first packet to its welcome. They do not wait for each other: if they did,
+    a time in which none gets through would count as one slow join instead of many.
     """
 
     attack: Attack
     tenants: int = 20
     size: int = 50
+    rate: float = 100.0
+    """Joins a second. As many leave."""
     seconds: float = 8.0
     """Without and with."""
 
     def __post_init__(self) -> None:
         self.name = self.attack.name
         self.title = f"{self.attack.connections:,} connections: {self.attack.title}"
+        self.settings = {}
         self.targets = {"p99_with": 200.0, "growth": 4.0}
 
     def run(self, stage: Stage, outcome: Outcome) -> None:
@@ -68,6 +70,7 @@ class Flooded(Scenario):
             "p99_with": 1000 * p99_with,
             "ratio_p50": p50_with / p50,
             "ratio": p99_with / p99,
+            "worst": 1000 * max(under),
             "joins": len(without) + len(under),
             "growth": peak.growth / MB,
             "growth_after": (server.resident - peak.before) / MB,
@@ -78,16 +81,17 @@ class Flooded(Scenario):
 
     def _joins(self, stage: Stage, when: str, look: Callable[[], object]) -> list[float]:
         """Seconds that each join took."""
-        took: list[float] = []
-        began = time.monotonic()
-        while time.monotonic() < began + self.seconds:
-            stage.note(f"{len(took):,} joins {when}")
-            took.append(_join(stage, len(took)))
+        traffic = Traffic(stage, self.rate)
+
+        def over() -> bool:
+            traffic.tick()
             look()
-        for member in stage.members:
-            if member.tenant == tenant(0):
-                member.owed += 2 * len(took)
-        return took
+            stage.note(f"{len(traffic.took):,} joins {when}")
+            return False
+
+        stage.crowd.run(over, self.seconds, _TURN)
+        traffic.end()
+        return traffic.took
 
     def _settle(self, stage: Stage) -> None:
         """Wait until nothing has come for a while, and then until everything that is owed has."""
@@ -110,26 +114,3 @@ class Flooded(Scenario):
             raise BrokenPromise(f"the flood was answered with {', '.join(sorted(wrong))}")
         if self.attack.name not in NOT_BOUNDED_YET and stand.ended < self.attack.connections:
             raise BrokenPromise(f"only {stand.ended:,} of {self.attack.connections:,} attackers were cut off")
-
-
-def _join(stage: Stage, number: int) -> float:
-    """One comes to the first tenant, and goes. Seconds until it was welcome."""
-    crowd = stage.crowd
-    gone = [False]
-    client = Client(
-        identity(CHURNERS_FROM + number % _IDENTITIES),
-        tenant(0),
-        sampled=number % 50 == 0,
-        on_gone=lambda _: gone.__setitem__(0, True),
-    )
-    admitted, began = crowd.admitted, time.perf_counter()
-    crowd.connect(client)
-    if not crowd.run(lambda: crowd.admitted > admitted, PATIENCE):
-        raise BrokenPromise(f"a join has not come through in {PATIENCE} s")
-    took = time.perf_counter() - began
-    stage.passers_by.append(client)
-    crowd.leave(client)
-    if not crowd.run(lambda: gone[0], PATIENCE):
-        raise BrokenPromise(f"a leave has not come through in {PATIENCE} s")
-    crowd.rest(_PAUSE)
-    return took

@@ -33,7 +33,15 @@ _TABLES: dict[type[Scenario], _Columns] = {
     ),
     Flooded: _Columns(
         "floods: time from a connection's first packet to the welcome, without and with one",
-        _LATENCIES | {"core": "core, %", "growth": "MB more", "growth_after": "after", "left_open": "left open"},
+        _LATENCIES
+        | {
+            "worst": "worst",
+            "refused": "refused",
+            "core": "core, %",
+            "growth": "MB more",
+            "growth_after": "after",
+            "left_open": "left open",
+        },
     ),
     Soak: _Columns(
         "soak",

@@ -29,8 +29,8 @@ class Scenario(ABC):
 
     name: str
     title: str
-    options: tuple[str, ...] = ()
-    """Of the service, beyond its defaults."""
+    settings: dict[str, object]
+    """Of the service, where they are not its defaults."""
     targets: dict[str, float]
     """What each figure is to be at the most, on a quiet machine. It does not decide whether a promise was broken."""
 
@@ -52,7 +52,7 @@ def play(scenario: Scenario, note: Note) -> Outcome:
     gc.disable()  # Collected between scenarios instead, when nobody waits for us.
     note("starting")
     try:
-        with Server((*SERVICE, *scenario.options)) as server:
+        with Server(SERVICE, scenario.settings) as server:
             crowd = scenario.crowd(server.port)
             try:
                 scenario.run(Stage(server, crowd, _BUDGET, note), outcome)

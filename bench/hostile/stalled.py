@@ -67,10 +67,11 @@ class Stalled(Scenario):
     def __post_init__(self) -> None:
         self.title = f"{self.stalled:,} of {self.members:,}: {self.habit.__name__.replace('_', ' ')}"
         self.targets = {"ratio": 1.2, "last_gone": _GONE_WITHIN}
-        self.options = (
-            *("--max-outbox-size", str(self.max_outbox)),
-            *("--ping-interval", str(self.pings[0]), "--ping-timeout", str(self.pings[1])),
-        )
+        self.settings = {
+            "max_outbox_size": self.max_outbox,
+            "ping_interval": self.pings[0],
+            "ping_timeout": self.pings[1],
+        }
 
     def run(self, stage: Stage, outcome: Outcome) -> None:
         crowd, server = stage.crowd, stage.server

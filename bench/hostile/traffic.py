@@ -10,7 +10,8 @@ from bench.errors import BrokenPromise
 from bench.identity import identity
 from bench.stage import CHURNERS_FROM, PATIENCE, Stage, tenant
 
-_CLIENTS = 256
+_CLIENTS = 1024
+_SAMPLED_ONE_IN = 200
 _JOIN = re.compile(rb'\{"display_name":"([^"]+)"[^}]*\}')
 
 
@@ -27,18 +28,23 @@ class Traffic:
         self._free = deque(identity(CHURNERS_FROM + number) for number in range(_CLIENTS))
         self.came: list[Client] = []
         """Everyone who was welcomed, in that order."""
+        self.took: list[float] = []
+        """Seconds from each one's first packet to its welcome, refusals and what came of trying again included."""
+        self._began: dict[Client, float] = {}
 
     def tick(self) -> None:
         now = time.monotonic()
         while self._due <= now and self._free:
             self._due += self._pause
-            self._stage.crowd.connect(
-                Client(self._free.popleft(), tenant(0), on_member=self._go, on_gone=self._gone),
-            )
+            sample = len(self.came) % _SAMPLED_ONE_IN == 0
+            client = Client(self._free.popleft(), tenant(0), sampled=sample, on_member=self._go, on_gone=self._gone)
+            self._began[client] = time.perf_counter()
+            self._stage.crowd.connect(client)
 
     def end(self) -> None:
         """Wait until the last one is gone, and every member has got what it is owed."""
-        crowd, members = self._stage.crowd, self._stage.members
+        crowd = self._stage.crowd
+        members = [member for member in self._stage.members if member.tenant == tenant(0)]
         if not crowd.run(lambda: len(self._free) == _CLIENTS, PATIENCE):
             raise BrokenPromise(f"{_CLIENTS - len(self._free)} clients did not get in and out within {PATIENCE} s")
         for member in members:
@@ -48,6 +54,7 @@ class Traffic:
 
     def _go(self, client: Client) -> None:
         self.came.append(client)
+        self.took.append(time.perf_counter() - self._began.pop(client))
         self._stage.crowd.leave(client)
 
     def _gone(self, client: Client) -> None:
