@@ -2,7 +2,7 @@ SERVICE = ("-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{
 """The service as it comes; options may follow."""
 
 CONTENDERS = {
-    "ours": (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000"),
+    "ours": (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000", "--max-handshake-rate", "0"),
     "ours-plain-uvicorn": (
         "-m", "uvicorn", "--factory", "wg_orchestrator.app:create_app", "--host", "127.0.0.1", "--port", "{port}",
         "--no-access-log", "--log-level", "warning", "--ws-per-message-deflate", "false",

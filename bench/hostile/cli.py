@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 
 from bench.hostile.attacks import ATTACKS
-from bench.hostile.expected import NOT_BOUNDED_YET
 from bench.hostile.floods import Flooded
 from bench.hostile.report import print_report
 from bench.hostile.scenario import Outcome, Scenario, play
@@ -29,10 +28,9 @@ _SELDOM = (60.0, 60.0)
 
 
 def _scenarios(cycles: int) -> list[Scenario]:
-    pings = Stalled.pings if "stalled" in NOT_BOUNDED_YET else _SELDOM
     return [
-        Stalled("stalled", reads_nothing, pings=pings),
-        Stalled("dribbled", reads_a_byte, every=1.0, members=1000, stalled=100, pings=pings),
+        Stalled("stalled", reads_nothing, pings=_SELDOM),
+        Stalled("dribbled", reads_a_byte, every=1.0, members=1000, stalled=100, pings=_SELDOM),
         Stalled("mute", answers_no_ping, members=1000, stalled=100),
         *(Flooded(attack) for attack in ATTACKS.values()),
         Soak(cycles),
@@ -42,11 +40,10 @@ def _scenarios(cycles: int) -> list[Scenario]:
 def _quick_scenarios(cycles: int) -> list[Scenario]:
     """The same in small, for a test that all of it works. Only counts decide; the figures mean little."""
     often = (1.0, 1.0)
-    pings = often if "stalled" in NOT_BOUNDED_YET else _SELDOM
     stalled: Callable[..., Stalled] = partial(Stalled, members=200, stalled=20, rate=1000, seconds=2.0, max_outbox=8192)
     return [
-        stalled("stalled", reads_nothing, pings=pings),
-        stalled("dribbled", reads_a_byte, every=1.0, pings=pings),
+        stalled("stalled", reads_nothing, pings=_SELDOM),
+        stalled("dribbled", reads_a_byte, every=1.0, pings=_SELDOM),
         stalled("mute", answers_no_ping, rate=100, pings=often),
         *(
             Flooded(replace(attack, connections=max(20, attack.connections // 10)), tenants=5, size=20, seconds=1.0)

@@ -6,7 +6,6 @@ from bench import checks
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
 from bench.hostile.attacks import ATTACKED, Attack
-from bench.hostile.expected import NOT_BOUNDED_YET
 from bench.hostile.flood import Flood, Stand
 from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
@@ -54,10 +53,9 @@ class Flooded(Scenario):
                 "sent_per_second": (flood.stand.sent - sent) / took / MB,
                 "core": 100 * (server.cpu_seconds - cpu) / took,
             }
-            if self.attack.name not in NOT_BOUNDED_YET:
-                stage.note("until each was cut")
-                enough = self.attack.connections
-                stage.crowd.run(lambda: peak.look() and flood.stand.ended >= enough, PATIENCE)
+            stage.note("until each was cut")
+            enough = self.attack.connections
+            stage.crowd.run(lambda: peak.look() and flood.stand.ended >= enough, PATIENCE)
             stand = flood.end()
         self._settle(stage)
         p50, p99 = percentiles(without)
@@ -112,5 +110,5 @@ class Flooded(Scenario):
         stage.check_in_full(self.tenants)
         if wrong := stand.answers.keys() - self.attack.answers:
             raise BrokenPromise(f"the flood was answered with {', '.join(sorted(wrong))}")
-        if self.attack.name not in NOT_BOUNDED_YET and stand.ended < self.attack.connections:
+        if stand.ended < self.attack.connections:
             raise BrokenPromise(f"only {stand.ended:,} of {self.attack.connections:,} attackers were cut off")

@@ -6,7 +6,6 @@ The exit status is 1 if a case failed, 77 if there is no Python 2.7, and 3 if th
 
 import asyncio
 import json
-import math
 import os
 import shutil
 import socket
@@ -109,7 +108,7 @@ class EchoServer(uvicorn.Server):
     """uvicorn with our protocol class, for as long as a piece of work takes, or until a signal."""
 
     def __init__(self, loop: str, work: Callable[[], Awaitable[None]]) -> None:
-        limits = ConnectionLimits(16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=math.inf)
+        limits = ConnectionLimits(16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=1e9)
         config = uvicorn.Config(_echo, loop=loop, ws="none", lifespan="off", log_level="warning", proxy_headers=False)
         super().__init__(config)
         config.load()

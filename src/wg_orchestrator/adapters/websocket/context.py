@@ -1,4 +1,6 @@
-from typing import Protocol
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -51,3 +53,9 @@ class ServerContext:
         self.pings = Deadlines[Upgraded](clock, limits.ping_interval, lambda one: one.ping())
         self.pongs = Deadlines[Upgraded](clock, limits.ping_timeout, lambda one: one.pong_overdue())
         self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())
+
+    def start(self, call: Coroutine[Any, Any, None]) -> None:
+        """Have an ASGI call run as a task that the server knows of."""
+        task = asyncio.get_running_loop().create_task(call)
+        self.state.tasks.add(task)
+        task.add_done_callback(self.state.tasks.discard)

@@ -39,9 +39,11 @@ class Gate:
         self._files = max_files - min(_RESERVED_FILES, max_files // 4)
         self._files_at_all = max_files - min(_RESERVED_FILES, max_files // 4) // 4
         self._memory_is_full = False
-        self._handshakes = RateBudget(limits.max_handshake_rate)
         self._by_source: Counter[str] = Counter()
+        self._handshakes = RateBudget(limits.max_handshake_rate)
+        # Those of the last ten seconds, and half of those before.
         self._handshakes_by_source: Counter[str] = Counter()
+        self._all_handshakes = 0
         self._window_end = 0.0
         self.open = 0
         """Connections there are, WebSockets or not yet."""
@@ -76,18 +78,24 @@ class Gate:
                 del self._by_source[group]
 
     def handshake(self, source: str, now: float) -> Denial | None:
-        """Count a handshake, at `now` in seconds of a monotonic clock."""
+        """Count a handshake, at `now` in seconds of a monotonic clock.
+
+        If there are too many in all, that is for the sources to bear that take no less than the average one.
+        """
+        if now >= self._window_end:
+            self._window_end = now + RATE_WINDOW
+            halves = {group: count // 2 for group, count in self._handshakes_by_source.items() if count > 1}
+            self._handshakes_by_source = Counter(halves)
+            self._all_handshakes = sum(halves.values())
+        group = _group(source)
+        self._handshakes_by_source[group] += 1
+        self._all_handshakes += 1
+        count = self._handshakes_by_source[group]
         rate = self._limits.max_handshake_rate_per_source
-        if rate and not self.trusts(source):
-            if now >= self._window_end:
-                self._window_end = now + RATE_WINDOW
-                self._handshakes_by_source.clear()
-            group = _group(source)
-            self._handshakes_by_source[group] += 1
-            if self._handshakes_by_source[group] > rate * RATE_WINDOW:
-                return TOO_MANY_HANDSHAKES
+        if rate and count > rate * RATE_WINDOW and not self.trusts(source):
+            return TOO_MANY_HANDSHAKES
         if self._limits.max_handshake_rate and not self._handshakes.spend(now):
-            return BUSY
+            return BUSY if count * len(self._handshakes_by_source) >= self._all_handshakes else None
         return None
 
     def trusts(self, address: str) -> bool:
@@ -130,6 +138,8 @@ def _without_port(entry: str) -> str:
 
 
 def _group(source: str) -> str:
+    if ":" not in source:
+        return source
     address = _parse(source)
     if isinstance(address, IPv6Address):
         return str(int(address) >> (128 - _IPV6_SITE))

@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -40,19 +41,24 @@ RATE_WINDOW = 10.0
 
 
 class RateBudget:
-    """How much more there may be: `rate` a second, averaged over ten seconds."""
+    """How much more there may be: `rate` a second, and after a quiet time as many at once as in ten seconds.
 
-    __slots__ = ("_left", "_rate", "_window_end")
+    A token bucket (https://www.rfc-editor.org/rfc/rfc2697 has the idea).
+    """
+
+    __slots__ = ("_at", "_left", "_rate")
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._left = 0.0
-        self._window_end = 0.0
+        self._left = math.inf
+        self._at = 0.0
 
     def spend(self, now: float) -> bool:
-        """Count one, at `now` in seconds of a monotonic clock; False if it is one too many."""
-        if now >= self._window_end:
-            self._window_end = now + RATE_WINDOW
-            self._left = self._rate * RATE_WINDOW
+        """Take one, at `now` in seconds of a monotonic clock; False if there is none left."""
+        rate = self._rate
+        self._left = min(self._left + (now - self._at) * rate, max(1.0, rate * RATE_WINDOW))
+        self._at = now
+        if self._left < 1:
+            return False
         self._left -= 1
-        return self._left >= 0
+        return True

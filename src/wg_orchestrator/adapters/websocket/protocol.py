@@ -216,9 +216,7 @@ class WebSocketProtocol(asyncio.Protocol):
         scope = websocket_scope(request, scheme, self._source, context.config.root_path)
         scope["extensions"] = {"websocket.http.response": {}, EXTENSION: {"connection": self}}
         self._call = AsgiCall(self)
-        task = asyncio.get_running_loop().create_task(self._call.run(context.app, scope))
-        context.state.tasks.add(task)
-        task.add_done_callback(context.state.tasks.discard)
+        context.start(self._call.run(context.app, scope))
 
     # Frames
 
@@ -238,6 +236,8 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._ping and payload == self._ping:
                 self._ping = b""
                 self._await(self._context.pings)
+                # It has read all that came before: its welcome needs no room any more.
+                self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
         elif opcode is Opcode.TEXT:
             text = frames.decode_text(payload)
             if self._call is not None:

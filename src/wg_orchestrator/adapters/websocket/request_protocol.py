@@ -42,8 +42,7 @@ class RequestProtocol(asyncio.Protocol):
         context.requests.add(self)
         context.state.connections.add(self)  # type: ignore[arg-type]
         self._file = transport.get_extra_info("socket").fileno()
-        peer = transport.get_extra_info("peername")
-        host = peer[0] if peer else ""
+        host = self._peer()
         has_room = context.gate.enter(self._file)
         if not context.gate.trusts(host):
             has_room &= self._attribute(host)
@@ -79,6 +78,10 @@ class RequestProtocol(asyncio.Protocol):
         elif self._room <= 0:
             self._deny(_TOO_LARGE)
 
+    def _peer(self) -> str:
+        name = self._transport.get_extra_info("peername")
+        return name[0] if name else "gone"  # Nobody knows any more.
+
     def _attribute(self, source: str) -> bool:
         """False: not even to be told that it has too many."""
         self._source = source
@@ -105,8 +108,7 @@ class RequestProtocol(asyncio.Protocol):
     def _upgrade(self, request: Request, early: bytes) -> None:
         context = self._context
         if not self._source:
-            host = self._transport.get_extra_info("peername")[0]
-            self._attribute(context.gate.forwarded(request.headers) or host)
+            self._attribute(context.gate.forwarded(request.headers) or self._peer())
         if denial := self._denial or context.gate.handshake(self._source, context.clock.time()):
             self._deny(denial)
             return

@@ -92,18 +92,37 @@ def test_nothing_is_kept_of_a_source_that_is_gone() -> None:
         gate.count(f"192.0.2.{number}")
         gate.handshake(f"192.0.2.{number}", 0)
         gate.discount(f"192.0.2.{number}")
-    gate.handshake("192.0.2.1", 11)
     assert len(gate._by_source) == 0
+    gate.handshake("192.0.2.1", 11)
+    gate.handshake("192.0.2.1", 22)
     assert len(gate._handshakes_by_source) == 1
 
 
-def test_handshakes_are_limited_by_source_and_in_all() -> None:
-    gate = a_gate(max_handshake_rate=0.3, max_handshake_rate_per_source=0.2)
-    verdicts = [gate.handshake(source, 1.0) for source in ("a", "a", "a", "b", "b")]
-    assert verdicts == [None, None, TOO_MANY_HANDSHAKES, None, BUSY]
-    assert gate.handshake("a", 11.0) is None
+def test_handshakes_are_limited_by_source() -> None:
+    gate = a_gate(max_handshake_rate_per_source=0.2)
+    assert [gate.handshake("a", 1.0) for _ in range(3)] == [None, None, TOO_MANY_HANDSHAKES]
+    assert gate.handshake("b", 1.0) is None
+    assert gate.handshake("a", 12.0) is None
+
+
+def test_handshakes_are_limited_in_all() -> None:
+    gate = a_gate(max_handshake_rate=0.3)
+    assert [gate.handshake("a", 1.0) for _ in range(4)] == [None, None, None, BUSY]
+    assert gate.handshake("a", 5.0) is None
     unlimited = a_gate(max_handshake_rate=0)
     assert [unlimited.handshake("a", 1.0) for _ in range(100)] == [None] * 100
+
+
+def test_one_source_that_uses_up_the_handshakes_keeps_no_other_from_its_own() -> None:
+    gate = a_gate(max_handshake_rate=100)
+    now, refused = 1.0, {"greedy": 0, "modest": 0}
+    for _ in range(300):
+        for source, times in (("greedy", 30), ("modest", 1)):
+            refused[source] += [gate.handshake(source, now) for _ in range(times)].count(BUSY)
+            now += 0.05
+    assert refused["modest"] == 0
+    # It is left with what the rate has to give: a burst of 1,000, and 100 in each of 30 seconds.
+    assert 300 * 30 - refused["greedy"] == pytest.approx(1000 + 30 * 100 - 300, rel=0.1)
 
 
 @pytest.mark.parametrize(

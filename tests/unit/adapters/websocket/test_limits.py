@@ -6,6 +6,19 @@ def test_a_burst_up_to_the_average_is_allowed_and_no_more() -> None:
     assert [budget.spend(1.0) for _ in range(22)] == [True] * 20 + [False] * 2
 
 
-def test_the_next_window_starts_anew() -> None:
-    budget = RateBudget(rate=0.1)
-    assert [budget.spend(now) for now in (0.0, 1.0, RATE_WINDOW, RATE_WINDOW + 1)] == [True, False, True, False]
+def test_what_is_spent_comes_back_at_its_rate() -> None:
+    budget = RateBudget(rate=2)
+    for _ in range(20):
+        budget.spend(1.0)
+    assert [budget.spend(now) for now in (1.25, 1.5, 1.75, 2.0, 2.25)] == [False, True, False, True, False]
+
+
+def test_what_is_not_spent_is_kept_for_ten_seconds_only() -> None:
+    budget = RateBudget(rate=2)
+    budget.spend(1.0)
+    assert [budget.spend(1.0 + 100 * RATE_WINDOW) for _ in range(21)] == [True] * 20 + [False]
+
+
+def test_a_rate_of_less_than_one_in_ten_seconds_lets_one_pass() -> None:
+    budget = RateBudget(rate=0.01)
+    assert [budget.spend(now) for now in (0.0, 1.0, 99.0, 101.0)] == [True, False, False, True]
