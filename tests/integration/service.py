@@ -36,18 +36,19 @@ class ListeningServer(Protocol):
     def address(self) -> str: ...
 
 
-class Service:
-    """A running service, in this process and on this event loop."""
+class Endpoint:
+    """Where a service is reached, and the clients that do not outlive the test."""
 
-    def __init__(self, server: ListeningServer, container: Container, serving: asyncio.Task[None]) -> None:
-        self.server = server
-        self._serving = serving
-        self.address = server.address
-        self.port = server.listener.getsockname()[1]
-        self.container = container
-        self.at_end: list[Callable[[], None]] = []
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.port = int(address.rpartition(":")[2])
+        self.at_end: list[Callable[[], object]] = []
         self.tls: ssl.SSLContext | None = None
         """What its clients are to trust, if it speaks TLS."""
+
+    def url(self, tenant: str = "acme") -> str:
+        scheme = "ws" if self.tls is None else "wss"
+        return f"{scheme}://{self.address}/tenants/{tenant}"
 
     async def connect(self, tenant: str = "acme", **options: Any) -> ClientConnection:
         """A WebSocket to the tenant, aborted at the latest when the service has stopped."""
@@ -57,15 +58,21 @@ class Service:
         self.at_end.append(lambda: websocket.transport.abort())
         return websocket
 
+
+class Service(Endpoint):
+    """A running service, in this process and on this event loop."""
+
+    def __init__(self, server: ListeningServer, container: Container, serving: asyncio.Task[None]) -> None:
+        super().__init__(server.address)
+        self.server = server
+        self._serving = serving
+        self.container = container
+
     async def stop(self) -> None:
         """Stop as on SIGTERM, and wait for the end."""
         self.server.should_exit = True
         with anyio.fail_after(PATIENCE):
             await self._serving
-
-    def url(self, tenant: str = "acme") -> str:
-        scheme = "ws" if self.tls is None else "wss"
-        return f"{scheme}://{self.address}/tenants/{tenant}"
 
     @property
     def metrics_address(self) -> str | None:
@@ -101,7 +108,7 @@ async def running(**options: Any) -> AsyncIterator[Service]:
         await service.stop()
 
 
-def handshake(service: Service, tenant: str) -> bytes:
+def handshake(service: Endpoint, tenant: str) -> bytes:
     return (
         f"GET /tenants/{tenant} HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -121,7 +128,7 @@ class Client:
         self.roster = Roster()
 
     @classmethod
-    async def join(cls, service: Service, number: int, tenant: str = "acme", **changes: Any) -> "Client":
+    async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "Client":
         with anyio.fail_after(PATIENCE):
             client = cls(await service.connect(tenant))
             await client.websocket.send(join_message(number, **changes))
@@ -166,7 +173,7 @@ class Client:
         return self.websocket.close_code or 1006, self.websocket.close_reason or ""
 
 
-async def refused(service: Service, first: str | bytes, tenant: str = "acme") -> tuple[int, str]:
+async def refused(service: Endpoint, first: str | bytes, tenant: str = "acme") -> tuple[int, str]:
     """How the service closes a connection that starts with this message."""
     with anyio.fail_after(PATIENCE):
         websocket = await service.connect(tenant)
@@ -176,7 +183,7 @@ async def refused(service: Service, first: str | bytes, tenant: str = "acme") ->
         return await client.closed()
 
 
-async def come_and_go_until_removed(service: Service, watcher: Client, virtual_ip: str) -> None:
+async def come_and_go_until_removed(service: Endpoint, watcher: Client, virtual_ip: str) -> None:
     """Give the tenant's peers large notices to read, for as long as `watcher` sees one that reads none of them."""
     for number in range(1000, 1500):
         if virtual_ip not in watcher.roster.peers:
@@ -196,7 +203,7 @@ class RawClient:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, service: Service) -> "RawClient":
+    async def connect(cls, service: Endpoint) -> "RawClient":
         # The least receive buffer and read-ahead: what it does not read stays with the service.
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -208,7 +215,7 @@ class RawClient:
         return cls(reader, writer)
 
     @classmethod
-    async def open(cls, service: Service, tenant: str = "acme") -> "RawClient":
+    async def open(cls, service: Endpoint, tenant: str = "acme") -> "RawClient":
         client = await cls.connect(service)
         client.writer.write(handshake(service, tenant))
         with anyio.fail_after(PATIENCE):
@@ -217,7 +224,7 @@ class RawClient:
         return client
 
     @classmethod
-    async def join(cls, service: Service, number: int, tenant: str = "acme") -> "RawClient":
+    async def join(cls, service: Endpoint, number: int, tenant: str = "acme") -> "RawClient":
         client = await cls.open(service, tenant)
         client.send(Opcode.TEXT, join_message(number).encode())
         opcode, _ = await client.read_frame()

@@ -1,0 +1,97 @@
+"""The service as users run it: a `wg-orchestrator serve` process of its own, seen from outside."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+
+from tests.integration.service import PATIENCE, Endpoint
+
+_FIELDS_BEFORE_STATE = ") "
+_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[[a-z]+ *\] ")
+"""How each line of the log begins: no traceback does, nor a line that a client has forged."""
+
+
+class ServiceProcess(Endpoint):
+    """A service in a process of its own: its log, its open files, its CPU time."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+        super().__init__(self._address())
+        self.files_at_rest = self.open_files()
+
+    def _address(self) -> str:
+        give_up = time.monotonic() + PATIENCE
+        while (serving := re.search(r"ws://([\d.:]+)/tenants/", self.log())) is None:
+            assert time.monotonic() < give_up, self.log()
+            assert self._process.poll() is None, self.log()
+            time.sleep(0.02)
+        return serving[1]
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def unexpected_lines(self) -> list[str]:
+        """What is in the log and is no line of it: a traceback, a warning of the interpreter, a forged line."""
+        return [line for line in self.log().splitlines() if not _LINE.match(line)]
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    async def open_files_settle(self, condition: Callable[[int], bool]) -> None:
+        """Return when the number of open files is such."""
+        with anyio.fail_after(PATIENCE):
+            while not condition(self.open_files()):
+                await anyio.sleep(0.005)
+
+    def cpu_time(self) -> float:
+        """Seconds of CPU that it has used, its own and the kernel's for it."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        fields = stat.rpartition(_FIELDS_BEFORE_STATE)[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop it, as a debugger, a suspended machine or a throttled container would, and let it go on after."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def abort_clients(self) -> None:
+        while self.at_end:
+            self.at_end.pop()()
+
+
+@contextmanager
+def serving(folder: Path, max_files: int | None = None, **options: object) -> Iterator[ServiceProcess]:
+    """A service process with these settings, and at most so many open files."""
+    options = {"host": "127.0.0.1", "port": 0, "close_timeout": 2, **options}
+    command = [sys.executable, "-m", "wg_orchestrator", "serve"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    if max_files is not None:
+        command = ["/bin/sh", "-c", f'ulimit -n {max_files} && exec "$@"', "sh", *command]
+    log = folder / "service.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}
+        )
+    try:
+        yield ServiceProcess(process, log)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
