@@ -89,9 +89,13 @@ def serving(folder: Path, max_files: int | None = None, **options: object) -> It
         process = subprocess.Popen(
             command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}
         )
+    service = None
     try:
-        yield ServiceProcess(process, log)
+        service = ServiceProcess(process, log)
+        yield service
     finally:
+        if service is not None:
+            service.abort_clients()
         process.send_signal(signal.SIGCONT)
         process.kill()
         process.wait()

@@ -1,0 +1,55 @@
+"""Pictures under packet loss: in a network namespace of their own, whose loopback loses packets at random."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.service import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+_TOOLS = ("unshare", "ip", "nft")
+_RULES = """
+table inet loss {{
+    chain input {{
+        type filter hook input priority 0;
+        meta l4proto tcp numgen random mod 100 < {percent} drop
+    }}
+}}
+"""
+# What is lost is sent again after 20 ms instead of 200: the test is for what is lost, not for waiting.
+_SET_UP = """
+ip link set lo up && ip route change local 127.0.0.0/8 dev lo table local rto_min 20ms && echo "$1" | nft -f -
+"""
+_STORM = {"PICTURES_LOSSY": "yes", "PICTURES_SEED": "1"}
+
+
+def in_a_lossy_network(percent: int, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it where that share of all TCP segments is lost. The network is gone when the command has ended."""
+    script = f'{{ {_SET_UP.strip()}; }} && shift && exec "$@"'
+    return subprocess.run(
+        ["unshare", "--net", "sh", "-c", script, "sh", _RULES.format(percent=percent), *command],
+        cwd=ROOT,
+        env={**os.environ, **_STORM, **environment},
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("percent", "steps"), [(5, 30), (20, 10)])
+def test_every_picture_is_the_truth_though_packets_are_lost(percent: int, steps: int) -> None:
+    if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    trial = in_a_lossy_network(percent, "true")
+    if trial.returncode != 0:
+        pytest.skip(f"needs a network namespace of its own, with nft: {trial.stderr.strip()}")
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = in_a_lossy_network(
+        percent, *pytest_command, "tests/integration/test_pictures.py", PICTURES_STEPS=str(steps)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,36 @@
+"""Whatever clients do, each picture that is drawn from the wire is the truth.
+
+PICTURES_SEEDS=100 tries so many seeds; PICTURES_SEED=7 tries that one again.
+"""
+
+import os
+
+import pytest
+
+from tests.integration.service import running
+from tests.integration.storm import Storm
+
+_SEED = os.environ.get("PICTURES_SEED")
+_SEEDS = [int(_SEED)] if _SEED else range(int(os.environ.get("PICTURES_SEEDS", "6")))
+_STEPS = int(os.environ.get("PICTURES_STEPS", "100"))
+_LOSSY = bool(os.environ.get("PICTURES_LOSSY"))
+"""A reset may be lost on its way: then only a ping tells."""
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_every_picture_is_the_truth_whatever_clients_do(seed: int) -> None:
+    async with running(
+        small_buffers=True,
+        network="10.0.0.0/26",
+        max_outbox_size=65536,
+        join_timeout=300,
+        ping_interval=1 if _LOSSY else 60,
+        ping_timeout=8,
+        close_timeout=0.3,
+    ) as service:
+        storm = Storm(service, seed, may_pause=not _LOSSY)
+        try:
+            await storm.run(_STEPS)
+        except BaseException as fault:
+            story = ", ".join(storm.trail)
+            raise AssertionError(f"again with PICTURES_SEED={seed} PICTURES_STEPS={_STEPS}, after: {story}") from fault
