@@ -30,6 +30,7 @@ class Actor:
         self.welcome: dict[str, str] = {}
         self.notices: list[dict[str, str]] = []
         self.closed: tuple[int, str] | None = None
+        self.has_ended = False
         self.may_read = asyncio.Event()
         self.may_read.set()
         self._reading = asyncio.create_task(self._read())
@@ -42,7 +43,7 @@ class Actor:
                 opcode, payload = await self.raw.read_frame()
                 if opcode == Opcode.TEXT:
                     self._hear(json.loads(payload))
-                elif opcode == Opcode.PING:
+                elif opcode == Opcode.PING and not self.has_ended:
                     self.raw.send(Opcode.PONG, payload)
                 elif opcode == Opcode.CLOSE:
                     self.closed = int.from_bytes(payload[:2], "big"), payload[2:].decode()

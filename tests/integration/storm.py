@@ -138,6 +138,7 @@ class Storm:
 
     def _end(self, number: int) -> None:
         actor = self.members.pop(number)
+        actor.has_ended = True
         self.past.append(actor)
         writer = actor.raw.writer
         ends: dict[str, Callable[[], object]] = {

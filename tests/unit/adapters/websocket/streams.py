@@ -51,8 +51,32 @@ def _mutated(draw: st.DrawFn) -> bytes:
     return bytes(frame)
 
 
-STREAMS = st.lists(st.one_of(VALID, VALID, _FRAGMENTS, _mutated(), _ODD, st.binary(max_size=30)), max_size=8).map(
-    b"".join
+_CHUNKS = st.one_of(st.binary(max_size=20), st.binary(min_size=100, max_size=200))
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> bytes:
+    """A message in fragments, with control frames between them."""
+    chunks = draw(st.lists(_CHUNKS, min_size=2, max_size=5))
+    frames = []
+    for position, chunk in enumerate(chunks):
+        final = position == len(chunks) - 1
+        frames.append(encoded(0x80 * final | (0x0 if position else 0x1), chunk, b"mask"))
+        if not final and draw(st.booleans()):
+            frames.append(encoded(0x89, b"ping", b"mask"))
+    return b"".join(frames)
+
+
+_TEXT, _PING = encoded(0x81, b"text", b"mask"), encoded(0x89, b"ping", b"mask")
+_ENDS = st.sampled_from([encoded(0x82, b"", b"mask"), encoded(0x88, b"\x03\xe8", b"mask"), encoded(0x83, b"", b"mask")])
+_SESSIONS = st.builds(lambda end, after: _TEXT + _PING + end + after, _ENDS, st.sampled_from([_PING, _TEXT, b"", b"x"]))
+"""A join, and an end, and what comes behind it."""
+
+STREAMS = st.one_of(
+    st.lists(
+        st.one_of(VALID, VALID, _FRAGMENTS, _messages(), _mutated(), _ODD, st.binary(max_size=30)), max_size=8
+    ).map(b"".join),
+    _SESSIONS,
 )
 """What a client may send in all."""
 
