@@ -20,12 +20,12 @@ _LOSSY = bool(os.environ.get("PICTURES_LOSSY"))
 @pytest.mark.parametrize("seed", _SEEDS)
 async def test_every_picture_is_the_truth_whatever_clients_do(seed: int) -> None:
     async with running(
-        small_buffers=True,
+        small_buffers=not _LOSSY,
         network="10.0.0.0/26",
         max_outbox_size=65536,
         join_timeout=300,
         ping_interval=1 if _LOSSY else 60,
-        ping_timeout=8,
+        ping_timeout=5,
         close_timeout=0.3,
     ) as service:
         storm = Storm(service, seed, may_pause=not _LOSSY)
