@@ -195,6 +195,10 @@ async def come_and_go_until_removed(service: Endpoint, watcher: Client, virtual_
     raise AssertionError("the peer that reads nothing was never given up")
 
 
+class Refused(Exception):
+    """A close frame instead of a welcome: its code and reason."""
+
+
 class RawClient:
     """A client of which every byte is the test's."""
 
@@ -227,7 +231,9 @@ class RawClient:
     async def join(cls, service: Endpoint, number: int, tenant: str = "acme") -> "RawClient":
         client = await cls.open(service, tenant)
         client.send(Opcode.TEXT, join_message(number).encode())
-        opcode, _ = await client.read_frame()
+        opcode, payload = await client.read_frame()
+        if opcode == Opcode.CLOSE:
+            raise Refused(int.from_bytes(payload[:2], "big"), payload[2:].decode())
         assert opcode == Opcode.TEXT
         return client
 

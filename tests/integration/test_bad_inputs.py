@@ -20,13 +20,12 @@ from tests.integration.bad_inputs.frames import (
 )
 from tests.integration.bad_inputs.handshakes import HANDSHAKES
 from tests.integration.bad_inputs.joins import JOINS, KEY, WATCHER
-from tests.integration.bad_inputs.not_yet import FAULTS, NOT_YET, NotYet
+from tests.integration.bad_inputs.limited import LIMITED, Limited
 from tests.integration.bad_inputs.play import answer
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import Client, RawClient, running
 
 CASES = [*HANDSHAKES, *FRAMES, *JOINS]
-_FAULT = pytest.mark.xfail(strict=True, reason="answered otherwise, or with a traceback")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ async def service(process: ServiceProcess) -> AsyncIterator[ServiceProcess]:
     await process.open_files_settle(lambda count: count == process.files_at_rest)
 
 
-@pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=_FAULT) for case in FAULTS)], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 async def test_a_bad_input_is_answered_and_costs_nobody_else_anything(service: ServiceProcess, case: Case) -> None:
     log = len(service.unexpected_lines())
     watcher = await Client.join(service, WATCHER)
@@ -61,7 +60,7 @@ async def test_a_bad_input_is_answered_and_costs_nobody_else_anything(service: S
 
 
 def test_no_two_cases_have_one_name() -> None:
-    names = [case.name for case in CASES] + [case.name for case in FAULTS]
+    names = [case.name for case in CASES]
     assert len(names) == len(set(names)) >= 70
 
 
@@ -83,14 +82,12 @@ async def test_a_client_that_sends_no_whole_message_in_time_is_closed(frames: by
         assert await client.read_close() == (4001, "join timeout")
 
 
-@pytest.mark.xfail(strict=True, reason="what comes in one read with the handshake is lost")
 async def test_a_join_in_one_write_with_the_handshake_is_read() -> None:
     async with running(join_timeout=0.2) as service:
         case = Case("a join without waiting for the handshake's answer", WELCOMED, HANDSHAKE + JOIN)
         assert await answer(service, case) == case.answer
 
 
-@pytest.mark.xfail(strict=True, reason="what comes in one read with the join, and after it, is not looked at")
 async def test_a_binary_message_in_one_write_with_the_join_is_refused() -> None:
     async with running() as service:
         client = await RawClient.open(service)
@@ -100,10 +97,9 @@ async def test_a_binary_message_in_one_write_with_the_join_is_refused() -> None:
         assert await client.read_close() == (1003, "text only")
 
 
-@pytest.mark.skip(reason="the service has no such limits yet")
-@pytest.mark.parametrize("not_yet", NOT_YET, ids=str)
-async def test_a_bad_input_over_a_limit_is_answered(not_yet: NotYet) -> None:
-    async with running(**not_yet.settings) as service:
-        for _ in range(not_yet.after):
+@pytest.mark.parametrize("limited", LIMITED, ids=str)
+async def test_a_bad_input_over_a_limit_is_answered(limited: Limited) -> None:
+    async with running(**limited.settings) as service:
+        for _ in range(limited.after):
             await RawClient.open(service)
-        assert await answer(service, not_yet.case) == not_yet.case.answer
+        assert await answer(service, limited.case) == limited.case.answer

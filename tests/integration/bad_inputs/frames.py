@@ -65,8 +65,10 @@ TOO_BIG = [
           frame(TEXT, b"x" * 4096, size=_size(2**32))),
     _case("a message of 4,097 bytes in two fragments", 1009, "too big",
           frame(TEXT, b"x" * 4096, fin=False) + frame(CONTINUATION, b"x")),
-    _case("a message of 4,100 bytes in 50 fragments", 1009, "too big",
-          frame(TEXT, b"x" * 82, fin=False) + frame(CONTINUATION, b"x" * 82, fin=False) * 49),
+    _case("a message of 4,100 bytes in 10 fragments", 1009, "too big",
+          frame(TEXT, b"x" * 410, fin=False) + frame(CONTINUATION, b"x" * 410, fin=False) * 9),
+    _case("a message in 17 fragments", 1008, "policy",
+          frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * 16),
     _case("a binary message of 4,097 bytes", 1009, "too big", frame(BINARY, b"x" * 4097)),
 ]  # fmt: skip
 

@@ -37,6 +37,13 @@ VERSIONS_AND_KEYS = [
     _field("a WebSocket version with a leading zero", 426, USUAL.instead("Sec-WebSocket-Version: 013")),
     _field("a WebSocket version that is no ASCII", 426, USUAL.instead("Sec-WebSocket-Version: 1\xb3")),
     _field("13 and another WebSocket version after it", 426, USUAL.plus("Sec-WebSocket-Version: 8")),
+    _field(
+        "13 after another WebSocket version",
+        426,
+        USUAL.instead("Sec-WebSocket-Version: 8").plus("Sec-WebSocket-Version: 13"),
+    ),
+    _field("no host", 400, USUAL.without("Host")),
+    _field("two hosts", 400, USUAL.plus("Host: y")),
     _field("no WebSocket key", 400, USUAL.without("Sec-WebSocket-Key")),
     _field("a WebSocket key twice", 400, USUAL.plus("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")),
     _field("an empty WebSocket key", 400, USUAL.instead("Sec-WebSocket-Key:")),
@@ -121,8 +128,12 @@ ORIGINS = [
     _field("an origin that only begins like the service's", 403, USUAL.plus("Origin: http://x.evil.example")),
     _field("an origin with the service's name before an @", 403, USUAL.plus("Origin: http://x@evil.example")),
     _field("an origin that is no ASCII", 403, USUAL.plus("Origin: http://\xe9")),
-    _field("a foreign origin that a second Host names", 403, USUAL.plus("Host: evil", "Origin: http://evil")),
+    _field("a foreign origin that a second Host names", 400, USUAL.plus("Host: evil", "Origin: http://evil")),
     _field("a foreign origin before the service's own", 403, USUAL.plus("Origin: http://evil", "Origin: http://x")),
+    _field("the service's own origin before a foreign one", 403, USUAL.plus("Origin: http://x", "Origin: http://evil")),
+    _field("an origin with half an IPv6 address", 403, USUAL.plus("Origin: http://[::1")),
+    _field("an origin with no IPv6 address in brackets", 403, USUAL.plus("Origin: http://[x]")),
+    _field("no origin's host and no host", 403, USUAL.instead("Host:").plus("Origin: null")),
     _welcomed("the service's own origin", USUAL.plus("Origin: http://x")),
 ]
 
@@ -150,10 +161,14 @@ SMUGGLING = [
     ),
     Case(
         "a handshake that is the body of a handshake",
-        WELCOMED,
+        Status(400),
         request(fields=USUAL.plus(f"Content-Length: {len(HANDSHAKE)}")) + HANDSHAKE,
         JOIN,
     ),
+    _field("a handshake with a body that never comes", 400, USUAL.plus("Content-Length: 9")),
+    Case("a handshake with a body", Status(400), request(fields=USUAL.plus("Content-Length: 5")) + b"hello"),
+    _field("a handshake with a body in chunks", 400, USUAL.plus("Transfer-Encoding: chunked")),
+    _field("a handshake in an encoding that there is not", 400, USUAL.plus("Transfer-Encoding: xchunked")),
 ]
 
 HANDSHAKES = [

@@ -28,11 +28,11 @@ class AsgiCall:
     connection was handed over by then, that goes on without it.
     """
 
-    __slots__ = ("_denial", "_drained", "_events", "_protocol", "_receiver")
+    __slots__ = ("_denial", "_drained", "_protocol", "_receiver", "unread")
 
     def __init__(self, protocol: "WebSocketProtocol") -> None:
         self._protocol = protocol
-        self._events: deque[Event] = deque([{"type": "websocket.connect"}])
+        self.unread: deque[Event] = deque([{"type": "websocket.connect"}])
         self._receiver: asyncio.Future[None] | None = None
         self._drained: asyncio.Event | None = None
         self._denial: Event | None = None
@@ -49,7 +49,7 @@ class AsgiCall:
         self._protocol.call_ended(ending)
 
     def deliver(self, event: Event) -> None:
-        self._events.append(event)
+        self.unread.append(event)
         if self._receiver is not None and not self._receiver.done():
             self._receiver.set_result(None)
 
@@ -62,13 +62,13 @@ class AsgiCall:
             self._drained = None
 
     async def receive(self) -> Event:
-        while not self._events:
+        while not self.unread:
             self._receiver = asyncio.get_running_loop().create_future()
             await self._receiver
-        event = self._events[0]
+        event = self.unread[0]
         if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
-            self._events.popleft()
-        if not self._events:
+            self.unread.popleft()
+        if not self.unread:
             self._protocol.resume_reading()
         return event
 

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
 from wg_orchestrator.adapters.websocket.close import Close
@@ -6,6 +7,13 @@ from wg_orchestrator.adapters.websocket.messages import Notices, Text
 
 EXTENSION = "wg_orchestrator.connection"
 """The ASGI scope extension under which a server offers the connection itself: `{"connection": Connection}`."""
+
+
+class Phase(Enum):
+    CONNECTING = "the application has not answered the handshake yet"
+    OPEN = "both sides may send"
+    CLOSING = "our close frame or HTTP refusal is out; within the close timeout the connection is gone"
+    CLOSED = "the transport is gone"
 
 
 class Gone(OSError):
@@ -46,8 +54,3 @@ class Connection(Protocol):
         any more, with the cause, one of a few phrases. May return before that: then the connection goes on by itself.
         """
         ...
-
-
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """The value of a header field of an ASGI scope, or None."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), None)

@@ -1,5 +1,6 @@
 import binascii
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -45,10 +46,16 @@ class Handshake:
 
     def __init__(self, request: Request) -> None:
         """Raises BadHandshake."""
-        headers, fields = request.headers, dict(request.headers)
+        fields, counts = dict(request.headers), Counter(name for name, _ in request.headers)
+        if counts[b"host"] != 1:
+            raise BadHandshake("Host is given once")  # RFC 9112, section 3.2
+        if counts[b"sec-websocket-key"] > 1:
+            raise BadHandshake("Sec-WebSocket-Key is given once")
+        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+            raise BadHandshake("a handshake has no body")
         if request.method != "GET" or request.http_version != "1.1":
             raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
-        if fields.get(b"sec-websocket-version") != b"13":
+        if fields.get(b"sec-websocket-version") != b"13" or counts[b"sec-websocket-version"] > 1:
             raise BadHandshake("the WebSocket version is 13", 426, [(b"sec-websocket-version", b"13")])
         self._key = fields.get(b"sec-websocket-key", b"")
         try:
@@ -58,8 +65,6 @@ class Handshake:
         # 24 characters that make 16 bytes leave no room for any that is not base64.
         if len(nonce) != 16 or len(self._key) != 24:
             raise BadHandshake("Sec-WebSocket-Key is 16 bytes")
-        if len(fields) != len(headers) and [name for name, _ in headers].count(b"sec-websocket-key") > 1:
-            raise BadHandshake("Sec-WebSocket-Key is given once")
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]] = (), subprotocol: str | None = None) -> bytes:
         """The 101 response (section 4.2.2). Extensions are never agreed on."""

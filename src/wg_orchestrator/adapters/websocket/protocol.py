@@ -1,7 +1,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import cast
 
 from wg_orchestrator.adapters.websocket import close as closes
@@ -9,19 +8,12 @@ from wg_orchestrator.adapters.websocket import frames
 from wg_orchestrator.adapters.websocket.asgi_call import OVERDUE, AsgiCall
 from wg_orchestrator.adapters.websocket.clock import Deadlines
 from wg_orchestrator.adapters.websocket.close import Close
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Phase
 from wg_orchestrator.adapters.websocket.context import ServerContext, Upgraded
 from wg_orchestrator.adapters.websocket.frames import FrameReader, Opcode, Violation, close_frame, frame, parse_close
 from wg_orchestrator.adapters.websocket.handshake import BadHandshake, Handshake, Request, refusal, websocket_scope
 from wg_orchestrator.adapters.websocket.limits import RateBudget
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
-
-
-class _Phase(Enum):
-    CONNECTING = "the application has not answered the handshake yet"
-    OPEN = "both sides may send"
-    CLOSING = "our close frame or HTTP refusal is out; within the close timeout the connection is gone"
-    CLOSED = "the transport is gone"
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -42,7 +34,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """`source` is the client's address, as the gate has counted it."""
         self._context = context
         self._source = source
-        self._phase = _Phase.CONNECTING
+        self._phase = Phase.CONNECTING
         self._handshake: Handshake | None = None
         self._reader: FrameReader | None = None
         self._call: AsgiCall | None = None
@@ -58,7 +50,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._context.state.connections.add(self)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._phase = _Phase.CLOSED
+        self._phase = Phase.CLOSED
         context = self._context
         context.state.connections.discard(self)
         context.gate.leave()
@@ -89,7 +81,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 if number:
                     self._spend()
                 self._on_frame(opcode, payload)
-                if self._phase is _Phase.CLOSED or self._transport.is_closing():
+                if self._phase is Phase.CLOSED or self._transport.is_closing():
                     return
         except Violation as violation:
             self._reader = None
@@ -102,7 +94,7 @@ class WebSocketProtocol(asyncio.Protocol):
     # What uvicorn asks of a protocol
 
     def shutdown(self) -> None:
-        if self._phase is _Phase.CONNECTING:
+        if self._phase is Phase.CONNECTING:
             self.respond(503, (), b"service restart")
         self.close(closes.SERVICE_RESTART)
 
@@ -117,11 +109,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self.open((), None)
 
     async def first_message(self) -> str | bytes:
-        if self._phase is not _Phase.OPEN or self._call is None:
+        if self._phase is not Phase.OPEN or self._call is None:
             raise Gone
         self._await(self._context.joins)
         message = await self._call.first_message()
-        if self._phase is not _Phase.OPEN:
+        if self._phase is not Phase.OPEN:
             raise Gone
         self._await(None)
         return message
@@ -130,24 +122,27 @@ class WebSocketProtocol(asyncio.Protocol):
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
+        unread = self._call.unread if self._call else ()
         self._call = self._handshake = None
         self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
-        if self._phase is _Phase.OPEN:
+        if self._phase is Phase.OPEN:
             self._transport.write(welcome.frame)
+        if any("bytes" in event for event in unread):  # It came together with the join message.
+            self.close(closes.TEXT_ONLY)
 
     def send(self, notices: Notices) -> None:
-        if self._phase is _Phase.OPEN and not self._transport.is_closing():
+        if self._phase is Phase.OPEN and not self._transport.is_closing():
             self._transport.write(notices.wire)
 
     def close(self, close: Close) -> None:
-        if self._phase is _Phase.OPEN:
+        if self._phase is Phase.OPEN:
             self._transport.write(close_frame(close.code, close.reason))
             self._leave_open()
             self.resume_reading()
             self._end(close.code, close.reason)
 
     async def run(self, on_gone: Callable[[str], None]) -> None:
-        if self._phase is not _Phase.OPEN:
+        if self._phase is not Phase.OPEN:
             on_gone("connection lost")
             return
         self._on_gone = on_gone
@@ -161,15 +156,15 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.resume_reading()
 
     def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
-        if self._phase is not _Phase.CONNECTING or self._handshake is None:
+        if self._phase is not Phase.CONNECTING or self._handshake is None:
             raise Gone
         self._transport.write(self._handshake.accept(headers, subprotocol))
-        self._phase = _Phase.OPEN
+        self._phase = Phase.OPEN
         self.resume_reading()
         self.data_received(b"")  # What came with the request.
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        if self._phase is not _Phase.CONNECTING:
+        if self._phase is not Phase.CONNECTING:
             raise Gone
         self._reader = None
         self._transport.write(refusal(status, headers, body))
@@ -178,18 +173,18 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(1006, "refused")
 
     def write(self, data: bytes) -> None:
-        if self._phase is not _Phase.OPEN:
+        if self._phase is not Phase.OPEN:
             raise Gone
         self._transport.write(data)
 
     @property
     def connecting(self) -> bool:
-        return self._phase is _Phase.CONNECTING
+        return self._phase is Phase.CONNECTING
 
     def call_ended(self, ending: Close) -> None:
         if self._call is None:
             return  # The connection was handed over and goes on.
-        if self._phase is _Phase.CONNECTING:
+        if self._phase is Phase.CONNECTING:
             self.respond(500, (), b"internal error")
         self.close(ending)
         self._call = None
@@ -223,12 +218,12 @@ class WebSocketProtocol(asyncio.Protocol):
     def _on_frame(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.CLOSE:
             code, _ = parse_close(payload)
-            if self._phase is _Phase.OPEN:
+            if self._phase is Phase.OPEN:
                 self._transport.write(frame(Opcode.CLOSE, payload[:2]))
                 self._leave_open()
             self._transport.close()
             self._end(code, "closed by the peer")
-        elif self._phase is not _Phase.OPEN:
+        elif self._phase is not Phase.OPEN:
             pass  # Our close frame is out: only the answer to it matters.
         elif opcode is Opcode.PING:
             self._transport.write(frame(Opcode.PONG, payload))
@@ -276,7 +271,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._await(self._context.pongs)
 
     def pong_overdue(self) -> None:
-        self._phase = _Phase.CLOSING
+        self._phase = Phase.CLOSING
         self._transport.abort()
         self._end(1006, "ping timeout")
 
@@ -286,8 +281,8 @@ class WebSocketProtocol(asyncio.Protocol):
     # The end
 
     def _leave_open(self) -> None:
-        if self._phase is not _Phase.CLOSING:
-            self._phase = _Phase.CLOSING
+        if self._phase is not Phase.CLOSING:
+            self._phase = Phase.CLOSING
             self._await(self._context.closings)
 
     def _end(self, code: int, reason: str) -> None:

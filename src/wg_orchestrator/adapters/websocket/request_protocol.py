@@ -1,4 +1,5 @@
 import asyncio
+import re
 from typing import cast
 
 import httptools
@@ -11,6 +12,8 @@ from wg_orchestrator.adapters.websocket.handshake import Headers, Request, refus
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 
 _END_OF_HEAD = b"\r\n\r\n"
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
+_BEGINNING_OF_ONE = re.compile(rb"[A-Z]{1,16}( |$)")
 _LEAST_READ = 64
 """Bytes that a read counts for at the least: it is its number that costs."""
 
@@ -73,8 +76,13 @@ class RequestProtocol(asyncio.Protocol):
             return
         self._room -= max(len(data), _LEAST_READ)
         self._head += data
-        if _END_OF_HEAD in self._head:
+        end = self._head.find(_END_OF_HEAD)
+        if end > self._context.max_request_size:
+            self._deny(_TOO_LARGE)
+        elif end >= 0:
             self._answer(self._head)
+        elif not (_REQUEST_LINE if b"\n" in self._head else _BEGINNING_OF_ONE).match(self._head):
+            self._deny(_MALFORMED)
         elif self._room <= 0:
             self._deny(_TOO_LARGE)
 

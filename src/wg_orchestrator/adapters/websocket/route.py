@@ -3,7 +3,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from urllib.parse import urlsplit
 
 from fastapi import WebSocket
 from starlette.types import Receive, Scope, Send
@@ -11,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.close import REFUSALS, Close
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone, header
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
 from wg_orchestrator.adapters.websocket.handshake import Headers
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
@@ -20,6 +19,8 @@ from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.telemetry import Telemetry
+
+_WEB = ("https", "http")
 
 
 class _Refused(Exception):
@@ -142,8 +143,7 @@ class PeerEndpoint:
 
     def _origin_allowed(self, headers: Headers) -> bool:
         # Browsers let any page open a WebSocket and say from where (RFC 6455, section 10.2); nobody else says it.
-        origin = header(headers, b"origin")
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        own = {f"{scheme}://{host.decode('latin-1')}" for name, host in headers if name == b"host" for scheme in _WEB}
         allowed = self._allowed_origins
-        return (
-            origin is None or "*" in allowed or origin in allowed or urlsplit(origin).netloc == header(headers, b"host")
-        )
+        return "*" in allowed or all(origin in allowed or origin in own for origin in origins)

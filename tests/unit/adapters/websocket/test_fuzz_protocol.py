@@ -118,7 +118,7 @@ async def test_an_end_amid_any_bytes_is_told_once(stream: bytes, events: list[st
         elif piece == "shutdown":
             protocol.shutdown()
         elif piece == "abort":
-            protocol._abort()
+            protocol.pong_overdue()
         else:
             protocol.send(_NOTICE)
         await turns(1)

@@ -22,6 +22,7 @@ from wg_orchestrator.telemetry import Telemetry
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 HEADERS: Headers = [
+    (b"host", b"server.example.com"),
     (b"upgrade", b"websocket"),
     (b"connection", b"Upgrade"),
     (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
