@@ -50,10 +50,12 @@ _TABLES: dict[type[Scenario], _Columns] = {
             "cpu": "µs of CPU",
             "first": "MB after a leg",
             "last": "at the end",
-            "slope": "MB per 100,000",
+            "grown": "MB per 100,000",
+            "slope": "by slope",
             "steepest": "worst 100,000",
             "open_files": "files",
             "threads": "threads",
+            "tasks": "tasks",
         },
     ),
 }

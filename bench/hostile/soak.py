@@ -1,7 +1,10 @@
 import itertools
+import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import NamedTuple
 
 from bench import checks
@@ -12,6 +15,7 @@ from bench.errors import BrokenPromise
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.hostile.trend import slope, steepest
 from bench.identity import Identity
+from bench.server import HOST
 from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
 
 PER = 100_000
@@ -27,6 +31,7 @@ class Base(NamedTuple):
 
     files: int
     threads: int
+    tasks: int
 
 
 @dataclass
@@ -37,8 +42,8 @@ class Soak(Scenario):
     A quarter of the clients come to a tenant that is never empty, and so is never forgotten. A quarter share a few
     others. Each of the rest has one of its own, which comes into being and is forgotten with every cycle.
 
-    After each leg all of them are gone, and then the process has as many open files and threads as at first, and the
-    members know nobody but each other.
+    After each leg all of them are gone, and then the process has as many open files, threads and asyncio tasks as at
+    first, and the members know nobody but each other.
     """
 
     cycles: int = 1_000_000
@@ -48,15 +53,17 @@ class Soak(Scenario):
 
     def __post_init__(self) -> None:
         self.title = f"{self.cycles:,} joins and leaves, {self.clients} at a time"
-        self.settings = {"max_handshake_rate": 0}  # As fast as it goes.
-        self.targets = {"slope": 1.0, "steepest": 1.0}
+        with socket.create_server((HOST, 0)) as free:
+            self._metrics = free.getsockname()[1]
+        self.settings = {"max_handshake_rate": 0, "metrics_port": self._metrics}  # As fast as it goes.
+        self.targets = {"slope": 1.0, "grown": 1.0}
 
     def crowd(self, port: int) -> Crowd:
         return Crowd(port, sources=_SOURCES)
 
     def run(self, stage: Stage, outcome: Outcome) -> None:
         stage.fill(1, _MEMBERS, _MEMBERS)
-        base = _base(stage)
+        base = self._base(stage)
         watchers = [_Watcher(member) for member in stage.members]
         cycling = _Cycling(stage.crowd, self.clients)
         began, cpu = time.perf_counter(), stage.server.cpu_seconds
@@ -64,8 +71,8 @@ class Soak(Scenario):
         for leg in range(self.legs):
             due = (leg + 1) * self.cycles // self.legs
             self._leg(stage, cycling, due, watchers)
-            stage.crowd.run(lambda: _base(stage) == base, PATIENCE)
-            if (now := _base(stage)) != base:
+            stage.crowd.run(lambda: self._base(stage) == base, PATIENCE)
+            if (now := self._base(stage)) != base:
                 raise BrokenPromise(f"{base} before and {now} after {due:,} cycles")
             memory.append((due, stage.server.memory / MB))
         took, cpu = time.perf_counter() - began, stage.server.cpu_seconds - cpu
@@ -79,12 +86,25 @@ class Soak(Scenario):
             "notices": watchers[0].member.notices,
             "first": memory[0][1],
             "last": memory[-1][1],
+            "grown": PER * (memory[-1][1] - memory[0][1]) / max(1, memory[-1][0] - memory[0][0]),
             "slope": PER * slope(warm),
             "steepest": steepest(highest, PER),
             "open_files": base.files,
             "threads": base.threads,
+            "tasks": base.tasks,
             **{f"memory_{int(at)}": megabytes for at, megabytes in memory},
         }
+
+    def _base(self, stage: Stage) -> Base:
+        files, threads = stage.server.open_files, stage.server.threads  # Before there is one more of each, for us.
+        connection = HTTPConnection(HOST, self._metrics, timeout=PATIENCE)
+        connection.request("GET", "/metrics")
+        metrics = connection.getresponse().read().decode()
+        connection.close()
+        tasks = re.search(r"^wg_orchestrator_tasks ([0-9]+)", metrics, re.MULTILINE)
+        if tasks is None:
+            raise BrokenPromise("the service does not say how many tasks it has")
+        return Base(files, threads, int(tasks[1]))
 
     def _leg(self, stage: Stage, cycling: "_Cycling", due: int, watchers: "list[_Watcher]") -> None:
         def over() -> bool:
@@ -178,7 +198,3 @@ def _tenant_of(number: int) -> str:
     if number % 4 == 0:
         return tenant(0)
     return f"shared-{number % _SHARED}" if number % 4 == 1 else f"alone-{number}"
-
-
-def _base(stage: Stage) -> Base:
-    return Base(stage.server.open_files, stage.server.threads)
