@@ -96,7 +96,9 @@ class Soak(Scenario):
         }
 
     def _base(self, stage: Stage) -> Base:
-        files, threads = stage.server.open_files, stage.server.threads  # Before there is one more of each, for us.
+        # Each time we ask for the tasks there is a file and a thread more for a moment, which are not to be counted.
+        stage.crowd.rest(SETTLE)
+        files, threads = stage.server.open_files, stage.server.threads
         connection = HTTPConnection(HOST, self._metrics, timeout=PATIENCE)
         connection.request("GET", "/metrics")
         metrics = connection.getresponse().read().decode()
