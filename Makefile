@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test bench hostile soak autobahn check format lock matrix clean
+.PHONY: help install run demo test bench hostile soak chaos autobahn check format lock matrix clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ hostile: install ## Stall, flood and dribble, and measure what other peers feel 
 soak: install ## A million joins and leaves in one process: does it leak? (five minutes; SOAK=… for fewer)
 	$(BIN)/python -m bench.hostile --scenario soak --json bench/results/soak.json $(SOAK)
 
+chaos: install ## Kill and stop a cluster's processes at random under 100,000 joins and leaves (CHAOS=… for options)
+	$(BIN)/python -m tests.cluster $(CHAOS)
+
 autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)
 	$(BIN)/python tests/autobahn/run.py
 
@@ -56,11 +59,11 @@ format: install ## Format the code, and fix what lint can fix
 
 lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--upgrade pyproject.toml --output-file requirements/run.txt
+		--upgrade pyproject.toml --extra nats --output-file requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--constraint requirements/run.txt pyproject.toml --group dev --output-file requirements/dev.txt
+		--constraint requirements/run.txt pyproject.toml --extra nats --group dev --output-file requirements/dev.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--constraint requirements/dev.txt pyproject.toml --group bench --output-file requirements/bench.txt
+		--constraint requirements/dev.txt pyproject.toml --extra nats --group bench --output-file requirements/bench.txt
 
 matrix: ## Run the tests on each Python there is, and once with the oldest versions that pyproject.toml allows (needs uv)
 	.ci/matrix
