@@ -17,6 +17,7 @@ class Subscriber:
     """A peer that notes what it is told."""
 
     seen: list[Welcome | MembershipEvent] = field(default_factory=list)
+    ended: bool = False
 
     def picture(self) -> dict[VirtualIP, Peer]:
         """The tenant, itself included, that follows from what it was told. Fails if that contradicts itself."""
@@ -47,8 +48,8 @@ class RecordingNotifier:
 
     def announce(self, event: MembershipEvent) -> None:
         subject = event.tenant_id, event.peer.virtual_ip
-        if isinstance(event, PeerLeft):
-            self._subscribers.pop(subject, None)
+        if isinstance(event, PeerLeft) and (leaver := self._subscribers.pop(subject, None)):
+            leaver.ended = True
         for key, subscriber in self._subscribers.items():
             if key[0] == event.tenant_id and key != subject:
                 subscriber.seen.append(event)

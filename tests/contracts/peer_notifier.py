@@ -36,7 +36,7 @@ class PeerNotifierContract:
 
     `notifier`; `subscribe`, which makes something to pass as a subscriber; and the coroutine function `seen`, which
     says what that was told, once all is told that there is: ("welcome", own address, {the others' addresses}),
-    ("joined", address) and ("left", address).
+    ("joined", address), ("left", address) and, last, ("ended",) if its connection was ended.
     """
 
     async def test_a_newcomer_is_told_its_address_and_the_others(
@@ -86,11 +86,13 @@ class PeerNotifierContract:
         members.come(a_peer(1), listener)
         members.come(a_peer(2), other)
         members.go(a_peer(1))
-        assert await seen(listener) in ([("welcome", "100.64.0.1", set())], [
-            ("welcome", "100.64.0.1", set()), ("joined", "100.64.0.2")])  # fmt: skip
+        assert await seen(listener) in (
+            [("welcome", "100.64.0.1", set()), ("ended",)],
+            [("welcome", "100.64.0.1", set()), ("joined", "100.64.0.2"), ("ended",)],
+        )
         assert (await seen(other))[1:] == [("left", "100.64.0.1")]
 
-    async def test_whoever_left_hears_nothing_any_more(
+    async def test_whoever_left_is_ended_and_hears_nothing_any_more(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         members, gone, stays = Members(notifier), subscribe(), subscribe()
@@ -99,7 +101,7 @@ class PeerNotifierContract:
         told = await seen(gone)
         members.go(a_peer(1))
         members.come(a_peer(3))
-        assert await seen(gone) == told
+        assert await seen(gone) == [*told, ("ended",)]
         assert (await seen(stays))[1:] == [("left", "100.64.0.1"), ("joined", "100.64.0.3")]
 
     async def test_whoever_leaves_at_once_costs_the_others_nothing_of_the_order(
@@ -121,7 +123,7 @@ class PeerNotifierContract:
         members.go(a_peer(1))
         members.come(a_peer(2, "100.64.0.1"), second)
         members.come(a_peer(3))
-        assert len(await seen(first)) == 1
+        assert [kind for kind, *_ in await seen(first)] == ["welcome", "ended"]
         assert (await seen(second))[1:] == [("joined", "100.64.0.3")]
 
     async def test_nothing_of_one_tenant_reaches_another(
@@ -134,7 +136,7 @@ class PeerNotifierContract:
         globex.go(a_peer(2, "100.64.0.1"))
         acme.go(a_peer(3))
         assert (await seen(here))[1:] == [("joined", "100.64.0.3"), ("left", "100.64.0.3")]
-        assert await seen(there) == [("welcome", "100.64.0.1", set())]
+        assert await seen(there) == [("welcome", "100.64.0.1", set()), ("ended",)]
 
     async def test_telling_nobody_is_fine(self, notifier: PeerNotifier[Any]) -> None:
         members = Members(notifier)

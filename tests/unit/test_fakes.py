@@ -20,7 +20,7 @@ class TestRecordingNotifier(PeerNotifierContract):
     @pytest.fixture
     def seen(self) -> Callable[[Subscriber], Awaitable[list[Any]]]:
         async def seen(subscriber: Subscriber) -> list[Any]:
-            return [_plain(told) for told in subscriber.seen]
+            return [*(_plain(told) for told in subscriber.seen), *([("ended",)] if subscriber.ended else [])]
 
         return seen
 

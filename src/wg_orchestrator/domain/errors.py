@@ -8,7 +8,8 @@ MembershipError              the request can't be granted; nothing has changed
  ├── TenantFull
  │    ├── NoAddressLeft
  │    └── PeerLimitReached
- └── TenantLimitReached
+ ├── TenantLimitReached
+ └── Unavailable
 Conflict                     between nodes: somebody else was first, decide again
 """
 
@@ -47,6 +48,10 @@ class PeerLimitReached(TenantFull):
 
 class TenantLimitReached(MembershipError):
     """The service holds as many tenants as it may."""
+
+
+class Unavailable(MembershipError):
+    """Nothing can be committed now, or it was not heard in time whether it was: what was then is undone."""
 
 
 class Conflict(Exception):

@@ -1,5 +1,6 @@
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -47,17 +48,26 @@ class IPAllocator:
 
     def next_for(self, key: PublicKey) -> VirtualIP:
         """The address that `key` should get now. Changes nothing. Raises NoAddressLeft."""
-        address = self._last_held.get(key)
-        if address is None:
-            if self._next <= self._last:
-                address = self._next
-            elif self._released:
-                address = self._first + self._released.first()
-            elif self._recent:
-                address = next(iter(self._recent))
-            else:
-                raise NoAddressLeft(f"every address of {self._network} is held")
-        return type(self._network.network_address)(address)
+        for address in self.candidates(key):
+            return address
+        raise NoAddressLeft(f"every address of {self._network} is held")
+
+    def candidates(self, key: PublicKey) -> Iterator[VirtualIP]:
+        """Every free address, in the order in which `key` should get them; valid until something is taken or released.
+
+        The one that it held last may come twice.
+        """
+        to_address = type(self._network.network_address)
+        last_held = self._last_held.get(key)
+        if last_held is not None:
+            yield to_address(last_held)
+        for address in range(self._next, self._last + 1):
+            if address not in self._beyond:
+                yield to_address(address)
+        for number in self._released:
+            yield to_address(self._first + number)
+        for address in self._recent:
+            yield to_address(address)
 
     def take(self, virtual_ip: VirtualIP) -> None:
         """Mark a free address as held, whether or not it was next. Raises Conflict if it is not a free one."""
@@ -104,18 +114,21 @@ class _Queue:
         # How often a number is to be passed over: it may have been removed, have come again, and been removed again.
         self._removed: dict[int, int] = {}
 
-    def __bool__(self) -> bool:
-        return self._head < len(self._numbers)
-
-    def first(self) -> int:
-        return self._numbers[self._head]
+    def __iter__(self) -> Iterator[int]:
+        passed_over = dict(self._removed)
+        for position in range(self._head, len(self._numbers)):
+            number = self._numbers[position]
+            if passed_over.get(number):
+                passed_over[number] -= 1
+            else:
+                yield number
 
     def append(self, number: int) -> None:
         self._numbers.append(number)
 
     def remove(self, number: int) -> None:
         self._removed[number] = self._removed.get(number, 0) + 1
-        while self._removed and (times := self._removed.pop(first := self.first(), 0)):
+        while self._removed and (times := self._removed.pop(first := self._numbers[self._head], 0)):
             if times > 1:
                 self._removed[first] = times - 1
             self._head += 1

@@ -1,6 +1,6 @@
 from typing import Generic
 
-from wg_orchestrator.domain.errors import Conflict, TenantLimitReached
+from wg_orchestrator.domain.errors import Conflict, TenantLimitReached, Unavailable
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.ports import PeerNotifier, Subscriber, TenantRepository
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -24,7 +24,7 @@ class MembershipService(Generic[Subscriber]):
     ) -> Peer:
         """Make a newcomer part of the tenant and welcome it. Whoever joined has to `leave`, once.
 
-        Raises KeyInUse, TenantFull or TenantLimitReached; then nothing has changed.
+        Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed.
         """
         while True:
             tenant = self._tenants.get(tenant_id)
@@ -36,16 +36,25 @@ class MembershipService(Generic[Subscriber]):
             except Conflict:
                 continue  # Somebody else's event came first, so the tenant has changed: decide again.
             # No `await` between reading the roster and the subscription: an event in between would be lost.
-            self._notifier.welcome(self._tenants.get(tenant_id), newcomer.peer, subscriber)
+            tenant = self._tenants.get(tenant_id)
+            if newcomer.peer not in tenant:
+                continue  # Another node's event has put it out again before it was welcome.
+            self._notifier.welcome(tenant, newcomer.peer, subscriber)
             return newcomer.peer
 
     async def leave(self, tenant_id: TenantId, peer: Peer) -> None:
-        """Take `peer` out of the tenant and free its address. Does nothing if it is out already."""
+        """Take `peer` out of the tenant and free its address, as soon as that can be committed.
+
+        Does nothing if it is out already.
+        """
         while peer in (tenant := self._tenants.get(tenant_id)):
             try:
                 await self._tenants.commit(tenant.release(peer))
             except Conflict:
                 continue
+            except Unavailable:
+                return  # The repository sees to it.
+            return
 
     def size(self, tenant_id: TenantId) -> int:
         """How many peers the tenant has."""

@@ -37,7 +37,11 @@ class TenantRepository(Protocol):
         """Make `event` part of its tenant: on return it is applied here and the followers have it.
 
         Raises Conflict if it contradicts what the tenant holds by now; then nothing has changed, and `get` shows
-        what was in the way.
+        what was in the way. Raises Unavailable if it can't be committed now: a join has then not happened or is undone,
+        and a leave is not lost but committed as soon as it can be.
+
+        A leave is that of the peer whose join was committed here. If that is out already, and its equal has joined
+        elsewhere since, there is nothing left to do.
         """
         ...
 
@@ -58,6 +62,6 @@ class PeerNotifier(Protocol[Subscriber]):
     def announce(self, event: MembershipEvent) -> None:
         """Tell everyone welcomed to the event's tenant, once, but never the peer that it is about.
 
-        Who has left is told nothing any more.
+        Who has left is told nothing any more: if its connection is still there, it is ended.
         """
         ...

@@ -6,8 +6,8 @@ import pytest
 from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, at_once, joined, left
 from tests.fakes import RecordingNotifier, Subscriber, Welcome
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached
-from wg_orchestrator.domain.events import MembershipEvent
+from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
+from wg_orchestrator.domain.events import MembershipEvent, PeerLeft
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -130,6 +130,34 @@ def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
     tenants.overtaken_by = [lambda: left(peer)]
     at_once(membership.leave(ACME, peer))
     assert watcher.seen[1:] == [joined(peer), left(peer)]
+
+
+def test_a_newcomer_that_was_put_out_before_its_welcome_decides_again() -> None:
+    class Hasty(InMemoryTenantRepository):
+        async def commit(self, event: MembershipEvent) -> None:
+            await super().commit(event)
+            if event == joined(a_peer(2)) and not put_out:
+                put_out.append(event)
+                await super().commit(left(a_peer(2)))
+
+    put_out: list[MembershipEvent] = []
+    membership = MembershipService(Hasty(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
+    watcher, newcomer = Subscriber(), Subscriber()
+    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
+    at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
+    assert watcher.seen[1:] == [joined(a_peer(2)), left(a_peer(2)), joined(a_peer(2))]
+    assert newcomer.picture() == watcher.picture()
+
+
+def test_a_leave_that_can_not_be_committed_now_is_the_repositorys_to_finish() -> None:
+    class Away(InMemoryTenantRepository):
+        async def commit(self, event: MembershipEvent) -> None:
+            if isinstance(event, PeerLeft):
+                raise Unavailable
+            await super().commit(event)
+
+    membership = MembershipService(Away(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
+    at_once(membership.leave(ACME, at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))))
 
 
 def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:

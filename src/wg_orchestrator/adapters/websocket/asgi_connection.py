@@ -65,12 +65,12 @@ class AsgiConnection:
             return
         self._room -= len(text.frame)
         if self._room < 0:
-            self._close_with(closes.TOO_SLOW)
+            self.close(closes.TOO_SLOW)
             return
         self._outbox.append(text)
         self._arrived.set()
 
-    def _close_with(self, close: Close) -> None:
+    def close(self, close: Close) -> None:
         if not self._gone:
             self._close = close
             self._end(close.reason)
@@ -106,7 +106,7 @@ class AsgiConnection:
         """Returns when the client is gone. Text is ignored: a client may send keep-alives."""
         while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
             if event.get("text") is None:
-                self._close_with(closes.TEXT_ONLY)
+                self.close(closes.TEXT_ONLY)
 
     def _end(self, reason: str) -> None:
         if self._gone:

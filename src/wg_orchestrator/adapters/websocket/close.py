@@ -16,6 +16,7 @@ POLICY = Close(1008, "policy")
 TOO_BIG = Close(1009, "too big")
 INTERNAL_ERROR = Close(1011, "internal error")
 SERVICE_RESTART = Close(1012, "service restart")
+TRY_AGAIN_LATER = Close(1013, "try again later")
 JOIN_TIMEOUT = Close(4001, "join timeout")
 TENANT_FULL = Close(4002, "tenant full")
 TOO_SLOW = Close(4003, "too slow")
@@ -32,4 +33,5 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.NoAddressLeft: TENANT_FULL,
     errors.PeerLimitReached: TENANT_FULL,
     errors.TenantLimitReached: AT_CAPACITY,
+    errors.Unavailable: TRY_AGAIN_LATER,
 }

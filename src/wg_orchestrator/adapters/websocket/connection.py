@@ -49,6 +49,10 @@ class Connection(Protocol):
         """Queue `notices`. If too much waits already, close with TOO_SLOW; if the peer is gone, do nothing."""
         ...
 
+    def close(self, close: Close) -> None:
+        """End the connection with this close frame; if it has ended, do nothing."""
+        ...
+
     async def run(self, on_gone: Callable[[str], None]) -> None:
         """Let the connection live. `on_gone` is called exactly once, as soon as the peer can't be told anything
         any more, with the cause, one of a few phrases. May return before that: then the connection goes on by itself.

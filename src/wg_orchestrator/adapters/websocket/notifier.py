@@ -2,6 +2,7 @@ import asyncio
 import time
 from functools import partial
 
+from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket.connection import Connection
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
@@ -27,7 +28,8 @@ class WebSocketPeerNotifier:
     tenant's storm leaves the loop to the others in between.
 
     A connection takes bytes without waiting. One that is full or broken ends itself, and its peer then leaves like any
-    other.
+    other. The other way round, a peer that left while its connection lives, because another node's event put it out,
+    has it closed.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -87,8 +89,10 @@ class _Channel:
             notice = self._entries[key] = messages.peer_entry(event.peer)
         else:
             del self._entries[key]
-            self._members.pop(key, None)
-            self._newcomers.pop(key, None)
+            newcomer, _ = self._newcomers.pop(key, (None, 0))
+            connection = self._members.pop(key, newcomer)
+            if connection is not None:
+                connection.close(closes.TRY_AGAIN_LATER)
             notice = messages.peer_removal(event.peer)
         self._pending.append(notice)
         if self._flush_handle is None:

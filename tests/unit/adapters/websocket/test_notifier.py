@@ -19,6 +19,7 @@ class RecordingConnection:
 
     def __init__(self) -> None:
         self.sent: list[Notices] = []
+        self.closed_with: Close | None = None
 
     def welcome(self, welcome: Text) -> None:
         self.sent.append(Notices([welcome]))
@@ -27,7 +28,7 @@ class RecordingConnection:
         self.sent.append(notices)
 
     def close(self, close: Close) -> None:
-        raise AssertionError("nobody asked for that")
+        self.closed_with = close
 
     async def run(self, on_gone: Callable[[], None]) -> None:
         raise AssertionError("the notifier only writes")
@@ -56,7 +57,8 @@ class TestWebSocketPeerNotifier(PeerNotifierContract):
     def seen(self, notifier: WebSocketPeerNotifier) -> Callable[[RecordingConnection], Awaitable[list[Any]]]:
         async def seen(connection: RecordingConnection) -> list[Any]:
             await flushed(notifier)
-            return [_plain(message) for message in connection.messages()]
+            ended = [] if connection.closed_with is None else [("ended",)]
+            return [*(_plain(message) for message in connection.messages()), *ended]
 
         return seen
 
