@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import anyio
+
+from wg_orchestrator.adapters.nats.claim import Claim, encode
+from wg_orchestrator.adapters.nats.connection import NotHeard
+from wg_orchestrator.adapters.nats.feed import Position
+from wg_orchestrator.adapters.nats.ledger import Ledger
+from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
+from wg_orchestrator.domain.errors import Conflict
+
+VACANCY_TTL = 300
+"""Seconds for which the stream remembers who held an address last."""
+RETRY_DELAY = 0.1
+
+
+class Claims:
+    """Puts claims into the stream and takes them out, each time an address and its key together.
+
+    Each message names the last one on its subject that it knows of, so none can undo what its sender has not seen. If
+    the answer does not come, the same is said again, which can't happen twice. Nothing here ends by itself while NATS
+    is away: the caller bounds the time.
+    """
+
+    def __init__(self, stream: Stream, ledger: Ledger, position: Position) -> None:
+        self._stream = stream
+        self._ledger = ledger
+        self._position = position
+
+    async def enrol(self, claim: Claim) -> None:
+        """Make a claim, until the feed has brought it back. Raises Conflict if the address or the key is another's by
+        now, and the ledger shows it, or if the claim's node has lost its lease; StoreUnusable.
+        """
+        subjects = self._stream.subjects
+        key_after, address_after = self._ledger.revisions(claim)
+        while True:
+            if claim.node not in self._ledger.leases:
+                raise Conflict("the lease that the claim stands on has ended")
+            key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
+            address = Entry(subjects.peer(claim.place), encode(claim), address_after)
+            try:
+                await self._position.wait(await self._stream.publish([key, address]))
+                return
+            except NotHeard:
+                await anyio.sleep(RETRY_DELAY)
+            except Refused:
+                try:
+                    key_after, _ = await self._stream.last(key.subject)
+                    address_after, _ = await self._stream.last(address.subject)
+                    await self._catch_up()
+                except NotHeard:
+                    await anyio.sleep(RETRY_DELAY)
+                    continue
+                if self._is_settled(claim):
+                    return
+
+    async def vacate(self, claim: Claim) -> None:
+        """Take this very claim out, until the feed has shown it. Does nothing if it is not the last on its address.
+
+        Raises StoreUnusable.
+        """
+        subjects = self._stream.subjects
+        left = encode(replace(claim, node="", session=""))
+        address = Entry(subjects.peer(claim.place), left, claim.revision, VACANCY_TTL)
+        key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.revision - 1, VACANCY_TTL)
+        entries = [key, address]
+        while True:
+            try:
+                await self._position.wait(await self._stream.publish(entries))
+                return
+            except NotHeard:
+                await anyio.sleep(RETRY_DELAY)
+            except Refused:
+                try:
+                    address_after, _ = await self._stream.last(address.subject)
+                    if address_after != claim.revision:
+                        await self._catch_up()
+                        return
+                    key_after, session = await self._stream.last(key.subject)
+                except NotHeard:
+                    await anyio.sleep(RETRY_DELAY)
+                    continue
+                owns_key = session == claim.session.encode()
+                entries = [replace(key, after=key_after), address] if owns_key else [address]
+
+    async def _catch_up(self) -> None:
+        await self._position.wait(await self._stream.mark(self._ledger.process))
+
+    def _is_settled(self, claim: Claim) -> bool:
+        """Whether the claim is in after all: an answer was lost. Raises Conflict if another one is in its way."""
+        holder = self._ledger.holder(claim.place)
+        key_holder = self._ledger.holder_of_key(claim.tenant_id, claim.peer.public_key)
+        for rival in (holder, key_holder):
+            if rival is not None and rival.session != claim.session:
+                raise Conflict(f"{rival.peer.virtual_ip} is held by another")
+        return holder is not None and holder.node == claim.node

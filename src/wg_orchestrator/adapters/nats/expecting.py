@@ -1,0 +1,66 @@
+from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
+from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
+from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
+from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP
+from wg_orchestrator.domain.tenant import Tenant
+from wg_orchestrator.domain.tenant_id import TenantId
+
+
+class ExpectingTenant(Tenant):
+    """A tenant that keeps room for those whose event is on its way.
+
+    A join takes as long as the store takes to answer. Who asks meanwhile would be offered the same address, and all but
+    one of them would have to be turned down and to ask again.
+    """
+
+    __slots__ = ("_expected", "_max")
+
+    def __init__(self, tenant_id: TenantId, network: Network, max_peers: int) -> None:
+        self._expected: dict[VirtualIP, PeerJoined] = {}
+        self._max = max_peers
+        super().__init__(tenant_id, _Allocator(network, self._expected), max_peers)
+
+    @property
+    def expects(self) -> bool:
+        """Whether somebody is expected."""
+        return bool(self._expected)
+
+    def admit(self, display_name: DisplayName, public_key: PublicKey) -> PeerJoined:
+        if len(self.peers) + len(self._expected) >= self._max:
+            raise PeerLimitReached(f"{self.id} holds or expects {self._max} peers")
+        return super().admit(display_name, public_key)
+
+    def expect(self, event: PeerJoined) -> None:
+        """Offer the address of a newcomer to nobody else until its event is applied or forgone.
+
+        Raises Conflict if somebody is expected there already.
+        """
+        if event.peer.virtual_ip in self._expected:
+            raise Conflict(f"{event.peer.virtual_ip} is on its way to somebody else")
+        self._expected[event.peer.virtual_ip] = event
+
+    def forgo(self, event: PeerJoined) -> None:
+        """Expect this event no longer. Does nothing if it, or another for its address, was applied."""
+        if self._expected.get(event.peer.virtual_ip) is event:
+            del self._expected[event.peer.virtual_ip]
+
+    def apply(self, event: MembershipEvent) -> None:
+        super().apply(event)
+        if isinstance(event, PeerJoined):
+            self._expected.pop(event.peer.virtual_ip, None)
+
+
+class _Allocator(IPAllocator):
+    """Passes over the addresses that are spoken for."""
+
+    __slots__ = ("_spoken_for",)
+
+    def __init__(self, network: Network, spoken_for: dict[VirtualIP, PeerJoined]) -> None:
+        super().__init__(network)
+        self._spoken_for = spoken_for
+
+    def next_for(self, key: PublicKey) -> VirtualIP:
+        for address in self.candidates(key):
+            if address not in self._spoken_for:
+                return address
+        raise NoAddressLeft("every address is held or on its way to somebody")

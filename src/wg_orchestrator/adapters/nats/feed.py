@@ -1,0 +1,133 @@
+import heapq
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from secrets import token_hex
+
+import anyio
+from nats.aio.msg import Msg
+
+from wg_orchestrator.adapters.nats.connection import Connection
+from wg_orchestrator.adapters.nats.stream import Stream
+
+HEARTBEAT = 0.5
+SILENCE = 2.0
+"""Seconds without message or heartbeat after which the feed is taken for dead."""
+
+Handler = Callable[[str, int, bytes], None]
+"""Takes a message's subject, revision and payload."""
+
+
+class FeedBroken(Exception):
+    """Something may have been missed: start again from a fresh snapshot."""
+
+
+class Feed:
+    """The stream's messages in their order, each subject's last one first, without a gap, until it breaks.
+
+    One run of a consumer that the server forgets: nothing is acknowledged or sent again. What shows that a message is
+    missing, its number or a heartbeat's, breaks the feed.
+    """
+
+    def __init__(self, connection: Connection, stream: Stream, handler: Handler) -> None:
+        self._client = connection.client
+        self._stream = stream
+        self._handler = handler
+        self._reconnects = self._client.stats["reconnects"]
+        self._delivered = 0
+        self._heard = anyio.current_time()
+        self._broken: Exception | None = None
+        self._breaks = anyio.Event()
+        self._open = True
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Let the messages come. Raises NotHeard or StoreUnusable."""
+        inbox = self._client.new_inbox()
+        # Flow control bounds what waits here, so that the client library need not, by dropping it.
+        subscription = await self._client.subscribe(
+            inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        try:
+            await self._stream.consume(f"feed-{token_hex(8)}", inbox, HEARTBEAT)
+            yield
+        finally:
+            self._open = False
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    def is_sound(self) -> bool:
+        """Whether it still brings all there is, as far as can be known."""
+        connected = self._client.is_connected and self._client.stats["reconnects"] == self._reconnects
+        return connected and self._broken is None and self._open
+
+    async def run(self) -> None:
+        """Watch over it. Raises FeedBroken as soon as it can't be relied on."""
+        while self._broken is None:
+            with anyio.move_on_after(HEARTBEAT):
+                await self._breaks.wait()
+            if not self.is_sound():
+                self._break(FeedBroken("connection lost"))
+            elif anyio.current_time() - self._heard > SILENCE:
+                self._break(FeedBroken(f"nothing heard for {SILENCE} s"))
+        raise self._broken
+
+    async def _on_message(self, message: Msg) -> None:
+        if not self._open or self._broken is not None:
+            return
+        self._heard = anyio.current_time()
+        headers = message.headers or {}
+        if headers.get("Status") == "100":
+            await self._on_control(message.reply, headers)
+            return
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<revision>.<number>…; with domains, two more tokens after the second.
+        tokens = message.reply.split(".")
+        first = 5 if len(tokens) == 9 else 7
+        number = int(tokens[first + 1])
+        if number != self._delivered + 1:
+            self._break(FeedBroken(f"message {number} came after {self._delivered}"))
+            return
+        self._delivered = number
+        try:
+            self._handler(message.subject, int(tokens[first]), message.data)
+        except Exception as error:  # Whatever it is, a node must not go on with half of the truth.
+            self._break(error)
+
+    async def _on_control(self, reply: str, headers: dict[str, str]) -> None:
+        # By now all that came before was handled: that is what flow control asks.
+        answer_to = reply or headers.get("Nats-Consumer-Stalled", "")
+        if answer_to:
+            await self._client.publish(answer_to)
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) > self._delivered:
+            self._break(FeedBroken(f"message {last} was sent, {self._delivered} came"))
+
+    def _break(self, cause: Exception) -> None:
+        self._broken = self._broken or cause
+        self._breaks.set()
+
+
+class Position:
+    """How far the feed has come, to be waited for."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._waiting: list[tuple[int, int, anyio.Event]] = []
+        self._count = 0
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def reach(self, revision: int) -> None:
+        """Set the position; backwards too, if the stream has begun anew."""
+        self._revision = revision
+        while self._waiting and self._waiting[0][0] <= revision:
+            heapq.heappop(self._waiting)[2].set()
+
+    async def wait(self, revision: int) -> None:
+        """Return when everything up to this revision has been applied."""
+        if self._revision < revision:
+            self._count += 1
+            event = anyio.Event()
+            heapq.heappush(self._waiting, (revision, self._count, event))
+            await event.wait()

@@ -1,0 +1,139 @@
+import time
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from wg_orchestrator.adapters.nats.connection import NotHeard
+from wg_orchestrator.adapters.nats.ledger import Ledger
+from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.stream import Entry, Refused, StoreUnusable, Stream
+
+logger = structlog.get_logger("wg_orchestrator.nats")
+
+LEASE_TIME = 5.0
+"""Seconds without renewal after which the others end a node's lease."""
+RENEWAL_INTERVAL = 1.0
+CAUTION = 1.0
+"""Seconds before the end of its lease from which on a node does not rely on it any more."""
+WATCH_INTERVAL = 0.5
+RETRY_DELAY = 0.1
+ENDED_TTL = 60
+ALIVE, SETTLED = b"alive", b"settled"
+
+
+def read_lease(revision: int, payload: bytes) -> Lease | None:
+    """A lease as a message says it; None if that is its end."""
+    return Lease(revision, time.monotonic(), settled=payload == SETTLED) if payload else None
+
+
+class NodeLease:
+    """The lease of this node, and what becomes of the others'.
+
+    A lease is the last message on its node's subject. Its node renews it; whoever has not heard of that for long enough
+    ends it, with a message that the stream takes only if there was no renewal since. So it ends for all nodes at the
+    same point of the stream, and its own node, however long it was stopped or cut off, is told by the feed as well:
+    nothing that it says under the old lease counts after that point. It then takes a new one, under a new name.
+    """
+
+    def __init__(self, stream: Stream, ledger: Ledger) -> None:
+        self._stream = stream
+        self._ledger = ledger
+        self._count = 0
+        self._renewed = 0.0
+        self._node = ""
+        self._revision = 0
+
+    @property
+    def node(self) -> str | None:
+        """The name of this node under its present lease, if it can rely on having one."""
+        sure_until = self._renewed + LEASE_TIME - CAUTION
+        return self._node if self._node in self._ledger.leases and time.monotonic() < sure_until else None
+
+    async def keep(self, has_caught_up: Callable[[], bool]) -> None:
+        """Renew the lease for ever, also while there is no feed; take a new one only with a feed."""
+        while True:
+            try:
+                await self._renew(has_caught_up())
+            except (NotHeard, StoreUnusable) as error:
+                logger.debug("lease not renewed", node=self._node, error=str(error))
+            await anyio.sleep(RENEWAL_INTERVAL if self._node else RETRY_DELAY)
+
+    async def _renew(self, has_caught_up: bool) -> None:
+        asked = time.monotonic()
+        if not self._node:
+            if not has_caught_up:
+                return
+            self._count += 1
+            self._node, self._revision = f"{self._ledger.process}-{self._count}", 0
+            logger.info("taking a lease", node=self._node)
+        subject = self._stream.subjects.node(self._node)
+        state = SETTLED if has_caught_up and self._ledger.is_settled() else ALIVE
+        try:
+            self._revision = await self._stream.publish([Entry(subject, state, self._revision)])
+        except Refused:
+            self._revision, payload = await self._stream.last(subject)
+            if not payload:
+                logger.warning("lease lost", node=self._node)
+                self._node = ""
+        else:
+            self._renewed = asked
+
+    async def watch(self) -> None:
+        """End the leases that others have let run out, for ever. Raises StoreUnusable."""
+        for lease in self._ledger.leases.values():
+            lease.heard = time.monotonic()
+        last = time.monotonic()
+        while True:
+            await anyio.sleep(WATCH_INTERVAL)
+            now = time.monotonic()
+            # A lease runs out only while this node's own does not: it was not this process that stood still, with news
+            # waiting for it, and not NATS that took nothing, as it does until a lost server's part is taken over.
+            if now - last > LEASE_TIME / 2 or now - self._renewed > 2 * RENEWAL_INTERVAL + WATCH_INTERVAL:
+                for lease in self._ledger.leases.values():
+                    lease.heard = now
+            last = now
+            overdue = [
+                (node, lease.revision)
+                for node, lease in self._ledger.leases.items()
+                if node != self._node and now - lease.heard > LEASE_TIME
+            ]
+            for node, revision in overdue:
+                try:
+                    await self._end(node, revision)
+                    logger.warning("node lost", node=node)
+                except (NotHeard, Refused) as error:
+                    logger.debug("lease not ended", node=node, error=str(error))
+
+    async def complete(self, snapshot: Snapshot) -> bool:
+        """Ask for the leases that a snapshot lacks. Returns whether nothing is left of this node's own, not even its
+        end: then the store was lost. Raises NotHeard or StoreUnusable.
+        """
+        own_was_lost = False
+        while missing := snapshot.missing_leases(self._ledger.leases):
+            for node in missing:
+                revision, payload = await self._stream.last(self._stream.subjects.node(node))
+                if node in snapshot.leases or node in snapshot.ended:
+                    continue  # It has come by itself meanwhile.
+                snapshot.see_lease(node, read_lease(revision, payload))
+                own_was_lost |= revision == 0 and node.startswith(self._ledger.process)
+        return own_was_lost
+
+    async def find(self, node: str) -> Lease | None:
+        """The lease of a node as the stream has it now. Raises NotHeard or StoreUnusable."""
+        revision, payload = await self._stream.last(self._stream.subjects.node(node))
+        return read_lease(revision, payload)
+
+    async def give_up(self) -> None:
+        """End this node's own lease, and with it whatever claims it still has. Raises NotHeard or StoreUnusable."""
+        while self._node:
+            try:
+                await self._end(self._node, self._revision)
+                return
+            except Refused:  # By a renewal whose answer was not waited for, or by its end.
+                self._revision, payload = await self._stream.last(self._stream.subjects.node(self._node))
+                if not payload:
+                    return
+
+    async def _end(self, node: str, revision: int) -> int:
+        return await self._stream.publish([Entry(self._stream.subjects.node(node), b"", revision, ENDED_TTL)])

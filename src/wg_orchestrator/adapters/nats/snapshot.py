@@ -1,0 +1,42 @@
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from wg_orchestrator.adapters.nats.claim import Claim, Place
+
+
+@dataclass
+class Lease:
+    revision: int
+    heard: float
+    """When it was renewed, as far as this process knows: seconds of its monotonic clock."""
+    settled: bool
+    """The stream holds all claims that the node has."""
+
+
+@dataclass
+class Snapshot:
+    """The last message of each subject, while they are being gathered.
+
+    A message that is replaced before it was sent is missing until its successor comes, which may be after the snapshot
+    is closed. What that does to claims is soon put right; of a lease it has to be asked for.
+    """
+
+    claims: dict[Place, Claim] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    """Nodes whose lease was ended, not long ago."""
+
+    def missing_leases(self, known: Iterable[str]) -> set[str]:
+        """The nodes that are known, or named by claims, and have no message here."""
+        named = {claim.node for claim in self.claims.values() if claim.node}
+        return (named | set(known)) - self.leases.keys() - self.ended
+
+    def see_claim(self, claim: Claim) -> None:
+        self.claims[claim.place] = claim
+
+    def see_lease(self, node: str, lease: Lease | None) -> None:
+        if lease is not None:
+            self.leases[node] = lease
+        else:
+            self.leases.pop(node, None)
+            self.ended.add(node)

@@ -1,0 +1,66 @@
+"""Nodes on a NATS server, in this process or in one of their own."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Network
+from itertools import count
+
+import anyio
+
+from tests.builders import ACME, a_key, a_name
+from tests.fakes import RecordingNotifier, Subscriber
+from tests.nats_server import PATIENCE, NatsServer
+from wg_orchestrator.adapters.nats.connection import ConnectionOptions
+from wg_orchestrator.adapters.nats.stream import StreamOptions
+from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.tenant_id import TenantId
+
+NETWORK = IPv4Network("100.64.0.0/10")
+_streams = count(1)
+
+
+def a_stream() -> str:
+    return f"test-{next(_streams)}"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as it is so. What it waits for is another process's doing, which tells nobody."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+class Node:
+    """A membership service over NATS, with peers that note what they are told."""
+
+    def __init__(self, server: NatsServer, stream: str, max_peers: int = 1000) -> None:
+        self.tenants = NatsTenantRepository(
+            NETWORK, max_peers, ConnectionOptions((server.url,)), StreamOptions(stream, str(NETWORK))
+        )
+        self.notifier = RecordingNotifier()
+        self.membership = MembershipService(self.tenants, self.notifier, max_tenants=100)
+
+    async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
+        subscriber = Subscriber()
+        return await self.membership.join(tenant_id, a_name(number), a_key(number), subscriber), subscriber
+
+    async def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
+        await self.membership.leave(tenant_id, peer)
+
+    def peers(self, tenant_id: TenantId = ACME) -> set[Peer]:
+        return set(self.tenants.get(tenant_id).peers)
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """The nodes, caught up with the stream."""
+    first, *others = nodes
+    async with first.tenants.running():
+        await until(first.tenants.is_ready)
+        if others:
+            async with running(*others):
+                yield
+        else:
+            yield
