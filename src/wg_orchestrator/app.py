@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Protocol, runtime_checkable
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -9,6 +10,19 @@ from wg_orchestrator import __version__
 from wg_orchestrator.adapters.http.health import health_router
 from wg_orchestrator.container import Container
 from wg_orchestrator.logs import configure_logging
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """What a TenantRepository has besides its port if other nodes share its store."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep up with the others meanwhile."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether joins can be committed now."""
+        ...
 
 
 def create_app(container: Container | None = None) -> FastAPI:
@@ -21,14 +35,18 @@ def create_app(container: Container | None = None) -> FastAPI:
     if container is None:
         container = Container()
         configure_logging(container.settings().log_level, container.settings().log_format)
-    peers, readiness = container.peers(), container.readiness()
+    peers, tenants, readiness = container.peers(), container.tenants(), container.readiness()
+    shared = tenants if isinstance(tenants, SharedStore) else None
+    if shared is not None:
+        readiness.require(shared.is_ready)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        readiness.start()
-        yield
-        readiness.stop()
-        await peers.drained()
+        async with nullcontext() if shared is None else shared.running():
+            readiness.start()
+            yield
+            readiness.stop()
+            await peers.drained()
 
     # Spans would end where a connection is handed over, and say nothing of its life.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}

@@ -20,8 +20,11 @@ from wg_orchestrator.logs import configure_logging
 from wg_orchestrator.screen import RosterScreen
 from wg_orchestrator.server import CannotStart, Server
 from wg_orchestrator.settings import Settings
+from wg_orchestrator.workers import port_held, supervise
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SHORT = {"nats_url": ("--nats",)}
 
 
 def settings_options(command: Command) -> Command:
@@ -29,7 +32,11 @@ def settings_options(command: Command) -> Command:
     for name, field in reversed(Settings.model_fields.items()):
         default = "none" if field.default is None or field.default in ((), frozenset()) else field.default
         option = click.option(
-            f"--{name.replace('_', '-')}", default=None, help=f"{field.description} [default: {default}]"
+            f"--{name.replace('_', '-')}",
+            *_SHORT.get(name, ()),
+            name,
+            default=None,
+            help=f"{field.description} [default: {default}]",
         )
         command = option(command)
     return command
@@ -43,16 +50,21 @@ def main() -> None:
 
 @main.command()
 @settings_options
-def serve(**options: str | None) -> None:
+@click.option("--worker", is_flag=True, hidden=True)
+def serve(worker: bool, **options: str | None) -> None:
     """Run the service until Ctrl-C or SIGTERM.
 
     Each option can also be set as WG_ORCHESTRATOR_<OPTION> in the environment or in a file `.env`.
     """
-    settings = _settings({name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = _settings(given)
     configure_logging(settings.log_level, settings.log_format)
+    if settings.workers > 1 and not worker:
+        _supervise(settings, given)
+        return
     # A soft limit of 1,024 files, as many systems have it, is one of as many peers.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    server = _server(settings)
+    server = _server(settings, is_worker=worker)
     # What is allocated by now stays, and what comes is freed by counting but for a few cycles a connection:
     # collecting seldom saves a fifth of the cost of a join.
     gc.freeze()
@@ -130,9 +142,26 @@ def _fault(error: ErrorDetails) -> str:
     return f"{error['loc'][0]}: {what} (given: {error['input']!r})" if error["loc"] else what
 
 
-def _server(settings: Settings) -> Server:
+def _supervise(settings: Settings, given: dict[str, str]) -> None:
     try:
-        return Server(Container(settings=providers.Object(settings)))
+        with port_held(settings.host, settings.port) as port:
+            given = {**given, "port": str(port)}
+            asyncio.run(supervise([_worker(settings, given, number) for number in range(settings.workers)]))
+    except OSError as error:
+        _fail(f"can't listen on {settings.host} port {settings.port}: {error.strerror}", 1)
+
+
+def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]:
+    """The command of one of the workers. Metrics are each one's own, on a port of its own."""
+    if settings.metrics_port:
+        given = {**given, "metrics_port": str(settings.metrics_port + number)}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    return [sys.executable, "-m", "wg_orchestrator", "serve", "--worker", *options]
+
+
+def _server(settings: Settings, *, is_worker: bool = False) -> Server:
+    try:
+        return Server(Container(settings=providers.Object(settings)), is_worker=is_worker)
     except CannotStart as error:
         _fail(str(error), 1)
 

@@ -3,6 +3,7 @@ import math
 import random
 import resource
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
@@ -37,8 +38,12 @@ class CannotStart(Exception):
 class Server(uvicorn.Server):
     """uvicorn with our protocol classes, on a socket of its own."""
 
-    def __init__(self, container: Container) -> None:
-        """Bind what the settings name. Raises CannotStart."""
+    def __init__(self, container: Container, *, is_worker: bool = False) -> None:
+        """Bind what the settings name. Raises CannotStart.
+
+        A worker shares its port with others, and ends when its standard input does: its supervisor is gone then.
+        """
+        self._is_worker = is_worker
         self._settings = settings = container.settings()
         self._container = container
         super().__init__(
@@ -97,6 +102,8 @@ class Server(uvicorn.Server):
         ]
         self.started = True
         loop = asyncio.get_running_loop()
+        if self._is_worker:
+            loop.add_reader(sys.stdin.fileno(), self._abandoned)
         self._context.telemetry.gauge("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
         logger.info(
             "serving",
@@ -105,6 +112,10 @@ class Server(uvicorn.Server):
             **({"metrics": f"http://{self.metrics_address}/metrics"} if self._metrics else {}),
         )
         self.ready.set()
+
+    def _abandoned(self) -> None:
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         self._context.telemetry.lagged(self._context.clock.beat())
@@ -176,6 +187,7 @@ class Server(uvicorn.Server):
                 (settings.host, settings.port),
                 family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
                 backlog=self.config.backlog,
+                reuse_port=self._is_worker,
                 dualstack_ipv6=settings.host == "::" and socket.has_dualstack_ipv6(),
             )
         except OSError as error:

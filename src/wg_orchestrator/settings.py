@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import (
     BeforeValidator,
     Field,
+    FilePath,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -89,12 +90,47 @@ class Settings(BaseSettings):
         5.0, ge=0.1, description="seconds between two looks at whether the certificate was renewed"
     )
     metrics_host: str = Field("127.0.0.1", min_length=1, description="address to serve Prometheus' /metrics on")
-    metrics_port: int | None = Field(None, ge=0, le=65535, description="port to serve /metrics on; 0 picks a free one")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port to serve /metrics on, the next ones for more workers; 0 picks a free one",
+    )
     max_log_rate: PositiveFloat = Field(
         100.0, description="log lines of one kind per second, averaged over ten seconds; more are summed up"
     )
+    workers: PositiveInt = Field(1, description="processes that serve on the port; more than one need NATS")
+    nats_url: str | None = Field(
+        None,
+        min_length=1,
+        description="NATS servers that all nodes share, comma-separated; without, this is the only node",
+    )
+    nats_stream: str = Field(
+        "wg-orchestrator", pattern=r"^[A-Za-z0-9_-]+$", description="JetStream stream that holds the membership"
+    )
+    nats_replicas: int = Field(1, ge=1, le=5, description="NATS servers that keep the stream, if it is made here")
+    nats_storage: Literal["memory", "file"] = Field(
+        "memory", description="where they keep it; nodes put back what a memory forgets"
+    )
+    nats_credentials: FilePath | None = Field(None, description="file with the JWT and key of the NATS user")
+    nats_tls_ca: FilePath | None = Field(None, description="file with the certificates to check NATS servers by")
+    nats_tls_certificate: FilePath | None = Field(None, description="file with the certificate to show to NATS servers")
+    nats_tls_key: FilePath | None = Field(None, description="file with that certificate's key")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
     log_format: Literal["console", "json"] = Field("console", description="log lines for people or for machines")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are given together")
+        if self.workers > 1 and self.nats_url is None:
+            raise ValueError("more than one worker need nats_url")
+        return self
+
+    @property
+    def store(self) -> Literal["memory", "nats"]:
+        """What holds the tenants."""
+        return "memory" if self.nats_url is None else "nats"
 
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -102,9 +138,3 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [item.strip() for item in value.split(",") if item.strip()]
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Settings":
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key are given together")
-        return self

@@ -46,6 +46,8 @@ def test_allowed_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch
         {"network": "100.64.0.0/33"}, {"network": "100.64.0.1/10"}, {"network": "all"}, {"port": "65536"},
         {"port": "-1"}, {"host": ""}, {"join_timeout": "0"}, {"ping_interval": "soon"}, {"max_tenants": "0"},
         {"max_frame_rate": "-1"}, {"log_level": "loud"}, {"log_format": "xml"},
+        {"workers": "0"}, {"nats_stream": "a.b"}, {"nats_replicas": "9"}, {"nats_storage": "tape"}, {"nats_url": ""},
+        {"nats_credentials": "no such file"},
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused(wrong: dict[str, Any]) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
@@ -7,9 +9,14 @@ class Readiness:
 
     def __init__(self) -> None:
         self._running = False
+        self._requirements: list[Callable[[], bool]] = []
 
     def __bool__(self) -> bool:
-        return self._running
+        return self._running and all(is_met() for is_met in self._requirements)
+
+    def require(self, is_met: Callable[[], bool]) -> None:
+        """Take no peers while this is not so."""
+        self._requirements.append(is_met)
 
     def start(self) -> None:
         self._running = True
