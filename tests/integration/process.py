@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.certificates import trusting
 from tests.integration.service import PATIENCE, Endpoint
 
 _FIELDS_BEFORE_STATE = ") "
@@ -30,7 +31,7 @@ class ServiceProcess(Endpoint):
 
     def _address(self) -> str:
         give_up = time.monotonic() + PATIENCE
-        while (serving := re.search(r"ws://([\d.:]+)/tenants/", self.log())) is None:
+        while (serving := re.search(r"wss?://([\d.:]+)/tenants/", self.log())) is None:
             assert time.monotonic() < give_up, self.log()
             assert self._process.poll() is None, self.log()
             time.sleep(0.02)
@@ -92,6 +93,8 @@ def serving(folder: Path, max_files: int | None = None, **options: object) -> It
     service = None
     try:
         service = ServiceProcess(process, log)
+        if certificate := options.get("tls_certificate"):
+            service.tls = trusting(Path(str(certificate)))
         yield service
     finally:
         if service is not None:

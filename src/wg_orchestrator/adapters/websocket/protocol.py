@@ -88,8 +88,8 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._call is not None:
                 self._context.telemetry.refused(violation.reason, self._source)
             self.close(Close(violation.code, violation.reason))
-            if self._transport.can_write_eof() and not self._transport.is_closing():
-                self._transport.write_eof()
+            if not self._transport.is_closing():  # TLS has no half-closed connections; it reads on until both are done.
+                (self._transport.write_eof if self._transport.can_write_eof() else self._transport.close)()
 
     # What uvicorn asks of a protocol
 
