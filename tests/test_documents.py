@@ -68,10 +68,19 @@ def test_what_a_document_links_to_is_there(document: str) -> None:
 def test_the_make_targets_and_commands_that_the_readme_names_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
-        target for targets in re.findall(r"`make ([a-z ]+)`|    make ([a-z]+)", README) for target in targets if target
+        target for targets in re.findall(r"`make\s([a-z ]+)`|    make ([a-z]+)", README) for target in targets if target
     }
     assert {target for names in named for target in names.split()} <= targets
     assert (ROOT / "docker" / "Dockerfile").exists()
+
+
+def test_the_tests_that_the_page_on_reliability_names_exist() -> None:
+    named = re.findall(
+        r"`((?:unit/|nats/|cluster/)?[a-z_/*]+(?:\.py|/))`", (ROOT / "docs" / "reliability.md").read_text()
+    )
+    assert len(named) > 20
+    folders = (ROOT / "tests", ROOT / "tests" / "integration")
+    assert [name for name in named if not any(list(folder.glob(name)) for folder in folders)] == []
 
 
 async def test_the_metrics_are_listed() -> None:
