@@ -61,6 +61,7 @@ class NatsServer:
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # It goes on for a moment.
 
     def resume(self) -> None:
         assert self._process is not None

@@ -55,7 +55,7 @@ JSON = [
     _malformed("single quotes", f"{{{_FIELDS}}}".replace('"', "'")),
     _malformed("4,000 arrays in each other", "[" * 4000),
     _malformed("800 objects in each other", '{"a":' * 800),
-    _malformed("1,300 arrays in each other in an unknown field", f'{{{_FIELDS}, "x": {"[" * 1300}{"]" * 1300}}}'),
+    _welcomed("100 arrays in each other in an unknown field", f'{{{_FIELDS}, "x": {"[" * 100}{"]" * 100}}}'),
     _malformed("NaN", f'{{{_FIELDS}, "x": NaN}}'),
     _malformed("Infinity", f'{{{_FIELDS}, "x": Infinity}}'),
     _malformed("minus Infinity, deep down", f'{{{_FIELDS}, "x": [{{"y": -Infinity}}]}}'),
