@@ -8,6 +8,7 @@ from rich.console import Console
 from bench.contenders import CONTENDERS
 from bench.errors import BrokenPromise
 from bench.long_workloads import Growth, Idle
+from bench.node_workloads import NodesAdmissions, NodesQuiet
 from bench.plot import plot_growth
 from bench.progress import Progress
 from bench.report import WIDTH, print_report
@@ -16,11 +17,20 @@ from bench.run import measure
 from bench.server import prepare_this_process
 from bench.workloads import Admissions, Quiet, Return, Storm, Workload
 
-_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle")
+_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle", "nodes-admissions", "nodes-quiet")
 
 
 def _workloads(hold: float) -> list[Workload]:
-    return [Storm(), Quiet(), Admissions(), Return(), Growth(), Idle(hold=hold)]
+    return [
+        Storm(),
+        Quiet(),
+        Admissions(),
+        Return(),
+        Growth(),
+        Idle(hold=hold),
+        NodesAdmissions(),
+        NodesQuiet(),
+    ]
 
 
 def _quick_workloads() -> list[Workload]:
@@ -32,6 +42,8 @@ def _quick_workloads() -> list[Workload]:
         Return(tenants=10, size=20, at_once=50),
         Growth(sizes=(20, 100), clients=4, seconds=0.2),
         Idle(tenants=10, size=30, hold=0.5),
+        NodesAdmissions(tenants=20, size=10),
+        NodesQuiet(members=20, rounds=10),
     ]
 
 

@@ -25,6 +25,7 @@ class Client:
         "asked_at",
         "commas",
         "identity",
+        "node",
         "notices",
         "on_gone",
         "on_member",
@@ -46,12 +47,15 @@ class Client:
         identity: Identity,
         tenant: str,
         *,
+        node: int = 0,
         sampled: bool = False,
         on_member: Callable[["Client"], None] = nothing,
         on_gone: Callable[["Client"], None] = nothing,
     ) -> None:
         self.identity = identity
         self.tenant = tenant
+        self.node = node
+        """Which of the crowd's ports it connects to."""
         self.on_member = on_member
         self.on_gone = on_gone
         self.state = State.CONNECTING

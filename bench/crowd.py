@@ -23,17 +23,25 @@ _READ_SIZE = 1 << 16
 _MEMBER = State.MEMBER
 
 
+def everybody(_: Client) -> bool:
+    return True
+
+
+def nobody(_: Client) -> bool:
+    return False
+
+
 class Crowd:
     """All clients of a run, on one epoll loop. Counts what members receive; parses only what it must.
 
     Raises BrokenPromise as soon as a member is closed or a client is refused for good.
     """
 
-    def __init__(self, port: int, *, count_joins: bool = False, sources: int = _SOURCES) -> None:
-        self._address = ("127.0.0.1", port)
+    def __init__(self, *ports: int, count_joins: bool = False, sources: int = _SOURCES) -> None:
+        self._ports = ports
         self._count_joins = count_joins
-        self.stamped = False
-        """Whether those who connect from now on have `last_stamp` kept up to date."""
+        self.stamped: Callable[[Client], bool] = nobody
+        """Who of those that connect from now on has `last_stamp` kept up to date."""
         self.receive_buffer = 0
         """Bytes of SO_RCVBUF of those who connect from now on; 0: the system's default."""
         self._stamp = 0.0
@@ -44,6 +52,8 @@ class Crowd:
         self._retries: list[tuple[float, Client]] = []
         self.notices = 0
         self.admitted = 0
+        self.listed = 0
+        """Peers in all welcomes."""
         self.refused = 0
         """Joins that were answered with "try again later", and were tried again."""
         self.last_notice = 0.0
@@ -60,7 +70,7 @@ class Crowd:
         if self.receive_buffer:  # Before it connects, or a larger window is promised.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         sock.bind((next(self._sources), 0))
-        sock.connect_ex(self._address)
+        sock.connect_ex(("127.0.0.1", self._ports[client.node]))
         client.state = State.CONNECTING
         self._watch(client, sock, select.EPOLLOUT)
 
@@ -116,7 +126,7 @@ class Crowd:
 
     def _watch(self, client: Client, sock: socket.socket, events: int) -> None:
         client.sock = sock
-        client.receive = self._receive_stamped(sock) if self.stamped else sock.recv_into
+        client.receive = self._receive_stamped(sock) if self.stamped(client) else sock.recv_into
         self._clients[sock.fileno()] = client
         self._epoll.register(sock.fileno(), events)
 
@@ -170,7 +180,7 @@ class Crowd:
             error = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise BrokenPromise(f"no connection: error {error}")
-            client.sock.send(frames.handshake(client.tenant, self._address[1]))
+            client.sock.send(frames.handshake(client.tenant, self._ports[client.node]))
             client.state = State.HANDSHAKE
             self._epoll.modify(client.sock.fileno(), select.EPOLLIN)
             return
@@ -230,6 +240,7 @@ class Crowd:
                 client.welcome = payload
             client.state = State.MEMBER
             self.admitted += 1
+            self.listed += client.welcomed
             if rest:
                 self._member(client, rest)
             client.on_member(client)

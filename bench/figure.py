@@ -9,6 +9,10 @@ class Figure(NamedTuple):
     key: str
     title: str
     more_is_better: bool = True
+    least: float | None = None
+    """The share of the first server's value that all others' are to reach."""
+    most_more: float | None = None
+    """By how much the others' may exceed the first server's."""
 
     def ratio(self, ours: float, theirs: float) -> float:
         """How many times better ours is than theirs."""

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
@@ -27,13 +29,13 @@ def print_report(console: Console, results: Results) -> None:
         if (limit := _limit_cells(results, workload)) is not None:
             table.add_section()
             table.add_row("one send() per notice", *limit, style="italic")
-        table.caption = _caption(outcomes)
+        table.caption = _caption(results, workload)
         console.print(table)
         console.print()
     if results.stopped:
         console.print("[bold]The run was stopped before it was complete.[/]")
     console.print(
-        f"Medians of {results.repeats}. A ratio is how many times better {results.servers[0]} is, in the same run.\n"
+        f"Medians of {results.repeats}. A ratio is how many times better the first server is, in the same run.\n"
         f"The load generator counts {results.counting.counted_per_cpu_second / 1e6:.0f} million notices a second."
     )
     for failure in results.failures:
@@ -54,7 +56,7 @@ def _limit_cells(results: Results, workload: Workload) -> list[str] | None:
     cells = []
     for figure in workload.figures:
         limit = _limit(results, workload, figure)
-        ours = results.outcomes[workload.name][results.servers[0]].median(figure)
+        ours = results.outcomes[workload.name][results.first(workload)].median(figure)
         cells += ["" if limit is None else number(limit)]
         cells += [f"{figure.ratio(ours, limit):.2f}" if limit is not None and ours is not None else ""]
     return cells if any(cells) else None
@@ -67,11 +69,33 @@ def _limit(results: Results, workload: Workload, figure: Figure) -> float | None
     return results.limit(workload.sockets) if figure.key in _PER_NOTICE else None
 
 
-def _caption(outcomes: dict[str, Outcome]) -> str | None:
-    lines = [f"{server}: {outcome.not_reached}" for server, outcome in outcomes.items() if outcome.not_reached]
+def _caption(results: Results, workload: Workload) -> str | None:
+    outcomes = results.outcomes[workload.name]
+    lines = list(_targets(results, workload))
+    lines += [f"{server}: {outcome.not_reached}" for server, outcome in outcomes.items() if outcome.not_reached]
     lines += [f"{server}: promise broken" for server, outcome in outcomes.items() if outcome.failure]
     lines += [f"{server}: {o.refused:,} joins were tried again" for server, o in outcomes.items() if o.refused]
     return "\n".join(lines) or None
+
+
+def _targets(results: Results, workload: Workload) -> Iterator[str]:
+    """How the others stand to what is asked of them, compared with the first."""
+    first, *others = results.outcomes[workload.name]
+    for figure in workload.figures:
+        ours = results.outcomes[workload.name][first].median(figure)
+        for server in others:
+            theirs, ratio = (
+                results.outcomes[workload.name][server].median(figure),
+                results.ratio(workload, figure, server),
+            )
+            if ours is None or theirs is None or ratio is None:
+                continue
+            if figure.least is not None:
+                share = 1 / ratio
+                yield f"{server}: {figure.title}: {share:.2f} of those of {first} (target: {figure.least:g} or more)"
+            if figure.most_more is not None:
+                more = theirs - ours
+                yield f"{server}: {figure.title}: {more:+.2f} to {first} (target: {figure.most_more:+g} or less)"
 
 
 def number(value: float) -> str:

@@ -55,6 +55,10 @@ class Results:
                 if outcome.failure:
                     yield f"{workload}, {server}: {outcome.failure}"
 
+    def first(self, workload: Workload) -> str:
+        """The server that the others are compared with."""
+        return next(iter(self.outcomes[workload.name]))
+
     def limit(self, sockets: int) -> float | None:
         return statistics.median(self.limits[sockets]) if sockets in self.limits else None
 
@@ -62,7 +66,7 @@ class Results:
         """How many times better the first server is than `server`: the median of the ratios of each repeat, whose
         two values were measured one soon after the other.
         """
-        ours = self.outcomes[workload.name][self.servers[0]].values(figure)
+        ours = self.outcomes[workload.name][self.first(workload)].values(figure)
         theirs = self.outcomes[workload.name][server].values(figure)
         ratios = [figure.ratio(*pair) for pair in zip(ours, theirs, strict=False)]
         return statistics.median(ratios) if ratios else None
@@ -74,9 +78,9 @@ class Results:
             "stopped": self.stopped,
             "load_generator_counts_per_second": self.counting.counted_per_cpu_second,
             "send_limit_notices_per_cpu_second": self.limits,
-            "ratios_are_to": self.servers[0],
             "workloads": {
                 workload.name: {
+                    "ratios_are_to": self.first(workload),
                     "parameters": asdict(workload),  # type: ignore[call-overload]
                     "figures": {
                         figure.key: {

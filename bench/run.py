@@ -7,7 +7,6 @@ from bench.errors import BrokenPromise, NotReached
 from bench.limit import send_limit, test_counting
 from bench.long_workloads import Growth
 from bench.results import Outcome, Results
-from bench.server import Server
 from bench.stage import Stage
 from bench.workloads import Workload
 
@@ -39,7 +38,9 @@ def measure(
 
 
 def _take_turns(workload: Workload, results: Results, budget: float, note: Note) -> None:
-    outcomes = results.outcomes[workload.name] = {server: Outcome() for server in results.servers}
+    outcomes = {server: Outcome() for server in results.servers if server in workload.contenders}
+    if outcomes:
+        results.outcomes[workload.name] = outcomes
     for repeat in range(1 if workload.repeats_itself else results.repeats):
         for server, outcome in outcomes.items():
             if not outcome.failure and not outcome.not_reached:
@@ -54,8 +55,8 @@ def _note_at(note: Note, where: str, text: str) -> None:
 def _run(workload: Workload, name: str, repeats: int, budget: float, outcome: Outcome, note: Note) -> None:
     note("starting")
     try:
-        with Server(CONTENDERS[name]) as server:
-            crowd = workload.crowd(server.port)
+        with CONTENDERS[name]() as server:
+            crowd = workload.crowd(server.ports)
             try:
                 # One by one, so that what came before a fault is kept.
                 for sample in workload.run(Stage(server, crowd, budget, note), repeats):

@@ -28,6 +28,12 @@ def prepare_this_process() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process so far, in nanoseconds' precision (/proc/PID/stat has 10 ms)."""
+    # The clock id that clock_getcpuclockid(3) returns for a process.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 class Server:
     """A server under test: a process of its own on a core of its own, killed at the end."""
 
@@ -40,6 +46,7 @@ class Server:
         """
         with socket.create_server((HOST, 0)) as free:
             self.port: int = free.getsockname()[1]
+        self.ports: tuple[int, ...] = (self.port,)
         self._directory = tempfile.TemporaryDirectory(prefix="bench-")
         self._log = Path(self._directory.name, "log")
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
@@ -62,9 +69,7 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time of all its threads so far, in nanoseconds' precision (/proc/PID/stat has 10 ms)."""
-        # The clock id that clock_getcpuclockid(3) returns for a process.
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+        return cpu_seconds(self._process.pid)
 
     @property
     def memory(self) -> int:

@@ -47,7 +47,8 @@ class Stage:
     def fill(self, tenants: int, size: int, at_once: int, *, sampled: int = _SAMPLED) -> None:
         """Let clients join until each of `tenants` has `size` members, `at_once` at a time.
 
-        So many newcomers, and at most one or two more, of each of the first tenants are checked in full.
+        Those of a tenant take the server's nodes in turn. So many newcomers, and at most one or two more, of each of
+        the first tenants are checked in full.
 
         Raises NotReached if that takes longer than the budget.
         """
@@ -55,27 +56,29 @@ class Stage:
         before = len(members) // tenants
         newcomers = tenants * (size - before)
         admitted = crowd.admitted + newcomers
-        due = crowd.notices + tenants * (_pairs(size) - _pairs(before))
+        # Whether one is told of a peer by welcome or by notice depends on how long its own join took.
+        due = crowd.notices + crowd.listed + newcomers * (size - 1) + tenants * before * (size - before)
         stride = max(1, (size - before) // sampled)
+        nodes = len(self.server.ports)
 
         def connect_next(_: Client | None = None) -> None:
             number = len(members)
             if number < tenants * size:
                 sample = number % tenants < _SAMPLED and number // tenants % stride == 0
-                members.append(
-                    Client(identity(number), tenant(number % tenants), sampled=sample, on_member=connect_next)
-                )
+                where, node = tenant(number % tenants), (number % tenants + number // tenants) % nodes
+                members.append(Client(identity(number), where, node=node, sampled=sample, on_member=connect_next))
                 crowd.connect(members[-1])
 
         def full() -> bool:
             self.note(f"{newcomers - admitted + crowd.admitted:,} of {newcomers:,} joined")
-            return crowd.admitted >= admitted and crowd.notices >= due
+            return crowd.admitted >= admitted and crowd.notices + crowd.listed >= due
 
         for _ in range(at_once):
             connect_next()
         if not crowd.run(full, self.budget):
             if time.perf_counter() - crowd.last_notice > _STALLED:
-                raise BrokenPromise(f"{admitted - crowd.admitted} joins and {due - crowd.notices:,} notices never came")
+                missing = due - crowd.notices - crowd.listed
+                raise BrokenPromise(f"{admitted - crowd.admitted} joins and {missing:,} notices never came")
             got = crowd.admitted + tenants * size - admitted
             raise NotReached(f"{got:,} of {tenants * size:,} members in {self.budget:.0f} s")
         crowd.rest(SETTLE)
@@ -139,7 +142,3 @@ class Stage:
 
 def tenant(number: int) -> str:
     return f"tenant-{number}"
-
-
-def _pairs(size: int) -> int:
-    return size * (size - 1) // 2

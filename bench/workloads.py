@@ -1,11 +1,12 @@
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench import checks
 from bench.client import Client
-from bench.crowd import Crowd
+from bench.contenders import ALONE
+from bench.crowd import Crowd, nobody
 from bench.errors import BrokenPromise
 from bench.figure import Figure, Sample, percentiles
 from bench.identity import identity
@@ -27,9 +28,11 @@ class Workload(ABC):
     sockets: int = 0
     """Members in one tenant: as many sockets as the machine's own limit is to be measured on. 0: it says nothing."""
     repeats_itself = False
+    contenders = ALONE
+    """Who it is for."""
 
-    def crowd(self, port: int) -> Crowd:
-        return Crowd(port)
+    def crowd(self, ports: Sequence[int]) -> Crowd:
+        return Crowd(*ports)
 
     @abstractmethod
     def run(self, stage: Stage, repeats: int) -> Iterator[Sample]: ...
@@ -74,9 +77,9 @@ class Quiet(Workload):
 
     def run(self, stage: Stage, repeats: int) -> Iterator[Sample]:
         crowd = stage.crowd
-        crowd.stamped = True
+        crowd.stamped = self.is_timed
         stage.fill(1, self.members, _AT_ONCE)
-        crowd.stamped = False
+        crowd.stamped = nobody
         notices, cpu = crowd.notices, stage.server.cpu_seconds
         latencies = [self._round(stage, number) for number in range(self.rounds)]
         cpu = stage.server.cpu_seconds - cpu
@@ -87,8 +90,12 @@ class Quiet(Workload):
         p50, p99 = percentiles(latencies)
         yield {"p50": 1000 * p50, "p99": 1000 * p99, "deliveries": notices / cpu}
 
+    def is_timed(self, client: Client) -> bool:
+        """Whether the time until this member hears of a join counts."""
+        return True
+
     def _round(self, stage: Stage, number: int) -> float:
-        """Seconds from the join message of one who comes and goes, to the last member's receipt of its notice."""
+        """Seconds from the join message of one who comes and goes, to the last timed member's receipt of its notice."""
         crowd = stage.crowd
         left = [False]
         client = Client(
@@ -150,8 +157,8 @@ class Return(Workload):
             Figure("cpu", "CPU-seconds", more_is_better=False),
         )
 
-    def crowd(self, port: int) -> Crowd:
-        return Crowd(port, count_joins=True)
+    def crowd(self, ports: Sequence[int]) -> Crowd:
+        return Crowd(*ports, count_joins=True)
 
     def run(self, stage: Stage, repeats: int) -> Iterator[Sample]:
         crowd = stage.crowd

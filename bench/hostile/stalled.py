@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.client import Client
 from bench.counting import NOTICE
+from bench.crowd import everybody, nobody
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
 from bench.hostile.peak import Peak
@@ -116,9 +117,9 @@ class Stalled(Scenario):
         crowd = stage.crowd
         crowd.receive_buffer = _RECEIVE_BUFFER
         stage.fill(1, self.stalled, _AT_ONCE)
-        crowd.receive_buffer, crowd.stamped = 0, True
+        crowd.receive_buffer, crowd.stamped = 0, everybody
         stage.fill(1, self.members, _AT_ONCE, sampled=_WATCHERS)
-        crowd.stamped = False
+        crowd.stamped = nobody
         return stage.members[: self.stalled]
 
     def _stall(self, stage: Stage, stalled: Sequence[Client], traffic: Traffic, peak: Peak) -> list[float]:

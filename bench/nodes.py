@@ -1,0 +1,85 @@
+import http.client
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.nats_server import NatsServer
+
+from bench.errors import BrokenPromise
+from bench.server import HOST, Server, cpu_seconds
+
+_START_TIMEOUT = 20.0
+
+
+class Nodes(Server):
+    """A server that is one service together with others of its kind, over a NATS server; all are killed at the end.
+
+    All of them share the core of the servers under test. The NATS server has the load generator's, as it would not be
+    on their machine. What is not said of all here is of the first.
+    """
+
+    def __init__(self, command: Sequence[str], count: int) -> None:
+        """Start `command` so often, see Server, and wait until all are ready."""
+        self._others: list[Server] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-nats-")
+        self._nats = NatsServer(Path(self._folder.name))
+        self._nats.start()
+        command = (*command, "--nats", self._nats.url)
+        super().__init__(command)
+        try:
+            while len(self._others) < count - 1:
+                self._others.append(Server(command))
+            self.ports = (self.port, *(other.port for other in self._others))
+            for server in (self, *self._others):
+                _await_ready(server)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all nodes, without that of NATS."""
+        return super().cpu_seconds + sum(other.cpu_seconds for other in self._others)
+
+    @property
+    def nats_cpu_seconds(self) -> float:
+        return cpu_seconds(self._nats.pid)
+
+    @property
+    def memory(self) -> int:
+        """Of all nodes."""
+        return super().memory + sum(other.memory for other in self._others)
+
+    def explain(self, fault: str) -> str:
+        """Of all nodes."""
+        fault = super().explain(fault)
+        for other in self._others:
+            fault = other.explain(fault)
+        return fault
+
+    def stop(self) -> None:
+        for other in self._others:
+            other.stop()
+        super().stop()
+        self._nats.kill()
+        self._folder.cleanup()
+
+
+def _await_ready(server: Server) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not _is_ready(server.port):
+        if time.monotonic() > deadline:
+            raise BrokenPromise(server.explain("it does not get ready"))
+        time.sleep(0.05)
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
