@@ -1,3 +1,4 @@
+import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 import anyio
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error
 
 logger = structlog.get_logger("wg_orchestrator.nats")
@@ -16,6 +18,8 @@ PING_INTERVAL = 1
 CONNECT_TIMEOUT = 2
 PATIENCE = 3.0
 """Seconds to try all servers for, before the reason is told."""
+
+_NO_RESPONDERS = "503"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ class Connection:
         self._options = options
         self._closing = False
         self.client = Client()
+        self._inbox = ""
+        self._questions = 0
+        self._asked: dict[str, asyncio.Future[Msg | None]] = {}
 
     async def connect(self) -> None:
         """Return once there is a connection. From then on the client itself looks for another one when it is lost.
@@ -57,6 +64,40 @@ class Connection:
             await self.client.close()
             raise NotHeard(f"can't connect: {cause or type(cause).__name__}") from error
 
+    async def send(self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str = "") -> None:
+        """Raises NotHeard if there is no connection."""
+        # What is said without one would be sent later, when nobody waits for it any more.
+        if not self.client.is_connected:
+            raise NotHeard("not connected")
+        try:
+            await self.client.publish(subject, payload, reply, headers)
+        except (Error, OSError) as error:
+            raise NotHeard(f"{subject}: {error}") from error
+
+    async def ask(self, subject: str, payload: bytes, headers: dict[str, str] | None, patience: float) -> bytes:
+        """The answer to a message. Raises NotHeard if there is none within `patience` seconds."""
+        # The client's own `request` costs twice as much: a random name and a wrapped future each time.
+        self._questions += 1
+        question = str(self._questions)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Msg | None] = loop.create_future()
+        self._asked[question] = answer
+        timer = loop.call_later(patience, _settle, answer, None)
+        try:
+            await self.send(subject, payload, headers, self._inbox + question)
+            message = await answer
+        finally:
+            timer.cancel()
+            del self._asked[question]
+        if message is None or (message.headers or {}).get("Status") == _NO_RESPONDERS:
+            raise NotHeard(f"{subject}: no answer" if message is None else f"{subject}: nobody there to answer")
+        return message.data
+
+    async def _on_answer(self, message: Msg) -> None:
+        answer = self._asked.get(message.subject[len(self._inbox) :])
+        if answer is not None:
+            _settle(answer, message)
+
     async def _connect(self) -> None:
         await self.client.connect(
             servers=list(self._options.urls),
@@ -71,6 +112,8 @@ class Connection:
             reconnected_cb=_on_reconnected,
             **self._security(),
         )
+        self._inbox = f"{self.client.new_inbox()}."
+        await self.client.subscribe(f"{self._inbox}*", cb=self._on_answer)
 
     def _security(self) -> dict[str, Any]:
         options, arguments = self._options, dict[str, Any]()
@@ -91,6 +134,11 @@ class Connection:
         self._closing = True
         if not self.client.is_closed:
             await self.client.close()
+
+
+def _settle(answer: asyncio.Future[Msg | None], message: Msg | None) -> None:
+    if not answer.done():
+        answer.set_result(message)
 
 
 async def _on_error(error: Exception) -> None:

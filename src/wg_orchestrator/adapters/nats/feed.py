@@ -1,4 +1,6 @@
+import asyncio
 import heapq
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
@@ -34,7 +36,7 @@ class Feed:
         self._handler = handler
         self._reconnects = self._client.stats["reconnects"]
         self._delivered = 0
-        self._heard = anyio.current_time()
+        self._heard = time.monotonic()
         self._broken: Exception | None = None
         self._breaks = anyio.Event()
         self._open = True
@@ -67,14 +69,14 @@ class Feed:
                 await self._breaks.wait()
             if not self.is_sound():
                 self._break(FeedBroken("connection lost"))
-            elif anyio.current_time() - self._heard > SILENCE:
+            elif time.monotonic() - self._heard > SILENCE:
                 self._break(FeedBroken(f"nothing heard for {SILENCE} s"))
         raise self._broken
 
     async def _on_message(self, message: Msg) -> None:
         if not self._open or self._broken is not None:
             return
-        self._heard = anyio.current_time()
+        self._heard = time.monotonic()
         headers = message.headers or {}
         if headers.get("Status") == "100":
             await self._on_control(message.reply, headers)
@@ -111,7 +113,7 @@ class Position:
 
     def __init__(self) -> None:
         self._revision = 0
-        self._waiting: list[tuple[int, int, anyio.Event]] = []
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
 
     @property
@@ -122,12 +124,14 @@ class Position:
         """Set the position; backwards too, if the stream has begun anew."""
         self._revision = revision
         while self._waiting and self._waiting[0][0] <= revision:
-            heapq.heappop(self._waiting)[2].set()
+            waiter = heapq.heappop(self._waiting)[2]
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def wait(self, revision: int) -> None:
         """Return when everything up to this revision has been applied."""
         if self._revision < revision:
             self._count += 1
-            event = anyio.Event()
-            heapq.heappush(self._waiting, (revision, self._count, event))
-            await event.wait()
+            waiter = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (revision, self._count, waiter))
+            await waiter

@@ -6,10 +6,9 @@ from secrets import token_hex
 from typing import Any, Literal
 
 import structlog
-from nats.errors import Error
 
 from wg_orchestrator.adapters.nats.claim import Subjects
-from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
+from wg_orchestrator.adapters.nats.connection import Connection
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
@@ -116,7 +115,7 @@ class Stream:
                 headers["Nats-Batch-Id"] = batch
                 headers["Nats-Batch-Sequence"] = str(number)
             if number < len(entries):
-                await self._send(entry.subject, entry.payload, headers)
+                await self._connection.send(entry.subject, entry.payload, headers)
         if len(entries) > 1:
             headers["Nats-Batch-Commit"] = "1"
         answer = await self._request(entry.subject, entry.payload, headers)
@@ -178,20 +177,5 @@ class Stream:
     async def _request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float = REQUEST_TIMEOUT
     ) -> dict[str, Any]:
-        # What is asked for while there is no connection would be sent later, when nobody waits for it any more.
-        if not self._connection.client.is_connected:
-            raise NotHeard("not connected")
-        try:
-            answer = await self._connection.client.request(subject, payload, timeout=timeout, headers=headers)
-        except (Error, OSError) as error:
-            raise NotHeard(f"{subject}: {error}") from error
-        parsed: dict[str, Any] = json.loads(answer.data)
+        parsed: dict[str, Any] = json.loads(await self._connection.ask(subject, payload, headers, timeout))
         return parsed
-
-    async def _send(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        if not self._connection.client.is_connected:
-            raise NotHeard("not connected")
-        try:
-            await self._connection.client.publish(subject, payload, headers=headers)
-        except (Error, OSError) as error:
-            raise NotHeard(f"{subject}: {error}") from error
