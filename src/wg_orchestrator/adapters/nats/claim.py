@@ -9,6 +9,8 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 Place: TypeAlias = tuple[TenantId, VirtualIP]
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class Unreadable(ValueError):
     """A message of the stream is none of ours, or of a later version."""
@@ -79,7 +81,7 @@ def encode(claim: Claim) -> bytes:
     fields = {"name": claim.peer.display_name, "key": claim.peer.public_key.text}
     if claim.node:
         fields.update(node=claim.node, session=claim.session)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _to_json(fields).encode()
 
 
 def decode(tenant: str, address: str, payload: bytes, revision: int) -> Claim:
