@@ -84,7 +84,7 @@ def main(
         raise click.ClickException(str(fault)) from fault
     finally:
         progress.end()
-    print_report(Console(width=WIDTH), results)
+    print_report(Console(width=WIDTH), results, targets=not quick)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results.as_json(), indent=1) + "\n")
     click.echo(f"All figures: {path}")

@@ -13,8 +13,11 @@ WIDTH = 132
 _PER_NOTICE = ("deliveries",)
 
 
-def print_report(console: Console, results: Results) -> None:
-    """A table for each workload. A ratio says how many times better the first server is."""
+def print_report(console: Console, results: Results, *, targets: bool) -> None:
+    """A table for each workload. A ratio says how many times better the first server is.
+
+    `targets` has it say how the others stand to what is asked of them.
+    """
     for workload in results.workloads:
         outcomes = results.outcomes.get(workload.name)
         if outcomes is None:
@@ -29,7 +32,7 @@ def print_report(console: Console, results: Results) -> None:
         if (limit := _limit_cells(results, workload)) is not None:
             table.add_section()
             table.add_row("one send() per notice", *limit, style="italic")
-        table.caption = _caption(results, workload)
+        table.caption = "\n".join([*(_targets(results, workload) if targets else ()), *_remarks(outcomes)]) or None
         console.print(table)
         console.print()
     if results.stopped:
@@ -69,17 +72,14 @@ def _limit(results: Results, workload: Workload, figure: Figure) -> float | None
     return results.limit(workload.sockets) if figure.key in _PER_NOTICE else None
 
 
-def _caption(results: Results, workload: Workload) -> str | None:
-    outcomes = results.outcomes[workload.name]
-    lines = list(_targets(results, workload))
-    lines += [f"{server}: {outcome.not_reached}" for server, outcome in outcomes.items() if outcome.not_reached]
+def _remarks(outcomes: dict[str, Outcome]) -> list[str]:
+    lines = [f"{server}: {outcome.not_reached}" for server, outcome in outcomes.items() if outcome.not_reached]
     lines += [f"{server}: promise broken" for server, outcome in outcomes.items() if outcome.failure]
     lines += [f"{server}: {o.refused:,} joins were tried again" for server, o in outcomes.items() if o.refused]
-    return "\n".join(lines) or None
+    return lines
 
 
 def _targets(results: Results, workload: Workload) -> Iterator[str]:
-    """How the others stand to what is asked of them, compared with the first."""
     first, *others = results.outcomes[workload.name]
     for figure in workload.figures:
         ours = results.outcomes[workload.name][first].median(figure)

@@ -76,7 +76,7 @@ class Connection:
 
     async def ask(self, subject: str, payload: bytes, headers: dict[str, str] | None, patience: float) -> bytes:
         """The answer to a message. Raises NotHeard if there is none within `patience` seconds."""
-        # The client's own `request` costs twice as much: a random name and a wrapped future each time.
+        # The client's own `request` draws a random name and wraps the future in another, each time.
         self._questions += 1
         question = str(self._questions)
         loop = asyncio.get_running_loop()
@@ -89,8 +89,10 @@ class Connection:
         finally:
             timer.cancel()
             del self._asked[question]
-        if message is None or (message.headers or {}).get("Status") == _NO_RESPONDERS:
-            raise NotHeard(f"{subject}: no answer" if message is None else f"{subject}: nobody there to answer")
+        if message is None:
+            raise NotHeard(f"{subject}: no answer in {patience:g} s")
+        if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
+            raise NotHeard(f"{subject}: nobody there to answer")
         return message.data
 
     async def _on_answer(self, message: Msg) -> None:
