@@ -9,7 +9,7 @@ import pytest
 from tests.builders import ACME, a_peer, joined, left
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import lease, tenant_repository
+from wg_orchestrator.adapters.nats import claims, lease, tenant_repository
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.stream import Entry
 from wg_orchestrator.domain.errors import Unavailable
@@ -111,7 +111,7 @@ async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(se
 
 async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its store lost on the way: this stream is in memory."""
-    monkeypatch.setattr(tenant_repository, "COMMIT_TIMEOUT", 0.3)
+    monkeypatch.setattr(claims, "INSISTENCE", 0.3)
     one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
     async with running(one, two):
         _, watcher = await one.join(1)
@@ -162,7 +162,7 @@ async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
 async def test_a_join_of_which_nobody_knows_whether_it_happened_is_undone(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenant_repository, "COMMIT_TIMEOUT", 0.3)
+    monkeypatch.setattr(claims, "INSISTENCE", 0.3)
     one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
     async with running(one, two):
         _, watcher = await two.join(1)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import anyio
@@ -6,20 +7,23 @@ from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.feed import Position
 from wg_orchestrator.adapters.nats.ledger import Ledger
-from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
+from wg_orchestrator.adapters.nats.stream import REQUEST_TIMEOUT, Entry, Refused, Stream
 from wg_orchestrator.domain.errors import Conflict
 
 VACANCY_TTL = 300
 """Seconds for which the stream remembers who held an address last."""
 RETRY_DELAY = 0.1
+INSISTENCE = 4.0
+"""Seconds that are left for more when the first attempt has ended."""
+COMMIT_TIMEOUT = REQUEST_TIMEOUT + INSISTENCE
 
 
 class Claims:
     """Puts claims into the stream and takes them out, each time an address and its key together.
 
     Each message names the last one on its subject that it knows of, so none can undo what its sender has not seen. If
-    the answer does not come, the same is said again, which can't happen twice. Nothing here ends by itself while NATS
-    is away: the caller bounds the time.
+    the answer does not come, the same is said again, which can't happen twice. Each method raises TimeoutError
+    once COMMIT_TIMEOUT seconds are over.
     """
 
     def __init__(self, stream: Stream, ledger: Ledger, position: Position) -> None:
@@ -33,11 +37,16 @@ class Claims:
         """
         subjects = self._stream.subjects
         key_after, address_after = self._ledger.revisions(claim)
+        key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
+        address = Entry(subjects.peer(claim.place), encode(claim), address_after)
+        if not await self._goes_at_once([key, address]):
+            with anyio.fail_after(INSISTENCE):
+                await self._enrol(claim, key, address)
+
+    async def _enrol(self, claim: Claim, key: Entry, address: Entry) -> None:
         while True:
             if claim.node not in self._ledger.leases:
                 raise Conflict("the lease that the claim stands on has ended")
-            key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
-            address = Entry(subjects.peer(claim.place), encode(claim), address_after)
             try:
                 await self._position.wait(await self._stream.publish([key, address]))
                 return
@@ -53,6 +62,7 @@ class Claims:
                     continue
                 if self._is_settled(claim):
                     return
+                key, address = replace(key, after=key_after), replace(address, after=address_after)
 
     async def vacate(self, claim: Claim) -> None:
         """Take this very claim out, until the feed has shown it. Does nothing if it is not the last on its address.
@@ -63,6 +73,11 @@ class Claims:
         left = encode(replace(claim, node="", session=""))
         address = Entry(subjects.peer(claim.place), left, claim.revision, VACANCY_TTL)
         key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.revision - 1, VACANCY_TTL)
+        if not await self._goes_at_once([key, address]):
+            with anyio.fail_after(INSISTENCE):
+                await self._vacate(claim, key, address)
+
+    async def _vacate(self, claim: Claim, key: Entry, address: Entry) -> None:
         entries = [key, address]
         while True:
             try:
@@ -82,6 +97,19 @@ class Claims:
                     continue
                 owns_key = session == claim.session.encode()
                 entries = [replace(key, after=key_after), address] if owns_key else [address]
+
+    async def _goes_at_once(self, entries: Sequence[Entry]) -> bool:
+        """Whether the first attempt is all it takes. It nearly always is, and then nothing has to bound the time: that
+        would cost as much as the request.
+        """
+        try:
+            revision = await self._stream.publish(entries)
+        except (NotHeard, Refused):
+            return False
+        if revision > self._position.revision:
+            with anyio.fail_after(INSISTENCE):
+                await self._position.wait(revision)
+        return True
 
     async def _catch_up(self) -> None:
         await self._position.wait(await self._stream.mark(self._ledger.process))

@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from wg_orchestrator.adapters.nats.claim import Claim, Unreadable, decode
-from wg_orchestrator.adapters.nats.claims import Claims
+from wg_orchestrator.adapters.nats.claims import COMMIT_TIMEOUT, Claims
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.feed import Feed, FeedBroken, Position
 from wg_orchestrator.adapters.nats.lease import LEASE_TIME, NodeLease, read_lease
@@ -24,7 +24,6 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-COMMIT_TIMEOUT = 5.0
 DOUBT_TIME = 2 * LEASE_TIME
 """Seconds that a node has to put its peers back after the store was lost, before the others let them go."""
 RETRY_DELAY = 0.25
@@ -108,8 +107,7 @@ class NatsTenantRepository:
         self._ledger.wanted.add(claim.session)
         joined = False
         try:
-            with anyio.fail_after(COMMIT_TIMEOUT):
-                await self._claims.enrol(claim)
+            await self._claims.enrol(claim)
             joined = self._ledger.holds(claim)
         except (StoreUnusable, TimeoutError) as error:
             raise Unavailable("NATS is away") from error
@@ -129,8 +127,7 @@ class NatsTenantRepository:
         self._ledger.wanted.discard(claim.session)
         try:
             if claim.node:
-                with anyio.fail_after(COMMIT_TIMEOUT):
-                    await self._claims.vacate(claim)
+                await self._claims.vacate(claim)
         except (StoreUnusable, TimeoutError) as error:
             raise Unavailable("NATS is away") from error
         finally:
@@ -239,8 +236,7 @@ class NatsTenantRepository:
         """What fails now is tried again, if by then it is still to be done."""
         async with limiter:
             try:
-                with anyio.fail_after(COMMIT_TIMEOUT):
-                    await work()
+                await work()
             except (Conflict, StoreUnusable, TimeoutError) as error:
                 logger.debug("not put right yet", error=str(error))
 
