@@ -84,14 +84,14 @@ class NatsTenantRepository:
             yield
         finally:
             lease.cancel()
-            await asyncio.wait([lease])
+            await asyncio.wait([lease], timeout=COMMIT_TIMEOUT)
             with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
                 try:
                     await self._lease.give_up()
                 except (NotHeard, StoreUnusable) as error:
                     logger.warning("lease not given up", error=str(error))
             running.cancel()
-            await asyncio.wait([running])
+            await asyncio.wait([running], timeout=COMMIT_TIMEOUT)
             with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
                 await self._connection.close()
 
