@@ -14,6 +14,7 @@ from tests.integration.nats.nodes import a_stream, until
 from tests.integration.service import Client, Service, join_message, refused, running
 from tests.integration.test_cli import Command
 from tests.nats_server import NatsServer
+from wg_orchestrator.domain.tenant_id import TenantId
 
 
 async def status(service: Service) -> int:
@@ -56,6 +57,21 @@ async def test_without_nats_there_is_no_joining_and_nobody_is_lost(own_server: N
         await ready(service)
         second = await Client.join(service, 2)
         await first.until(lambda roster: list(roster.peers) == [second.virtual_ip])
+
+
+async def test_a_client_that_is_gone_before_its_join_was_stored_leaves_nothing_behind(own_server: NatsServer) -> None:
+    async with running(nats_url=own_server.url) as service:
+        await ready(service)
+        watcher = await Client.join(service, 1)
+        own_server.pause()
+        gone = await service.connect()
+        await gone.send(join_message(2))
+        await until(lambda: getattr(service.container.tenants().get(TenantId("acme")), "expects", False))
+        gone.transport.abort()
+        await until(lambda: service.metric("connections") == 1)
+        own_server.resume()
+        assert (await watcher.hear())["public_key"] == a_key_text(2)
+        assert await watcher.hear() == {"removed_peer": "100.64.0.2"}
 
 
 async def test_a_service_that_starts_without_nats_waits_for_it(own_server: NatsServer) -> None:

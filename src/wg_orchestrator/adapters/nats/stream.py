@@ -16,7 +16,10 @@ REQUEST_TIMEOUT = 1.0
 CONSUMER_TIMEOUT = 5.0
 """For the one request that takes the longer the more there is in the stream."""
 _NOT_FOUND = 404
-_WRONG_LAST_SEQUENCE = 10071
+_WRONG_LAST_SEQUENCE = {10071, 10164}
+"""The second one is for a batch, if what came first is still being replicated."""
+_BATCH_NOT_TAKEN = {10176, 10210}
+"""Too many batches at once: the first message of this one was not taken, or not the last one either."""
 
 
 class Refused(Exception):
@@ -122,8 +125,10 @@ class Stream:
         error = answer.get("error")
         if error is None:
             return int(answer["seq"])
-        if error.get("err_code") == _WRONG_LAST_SEQUENCE:
+        if error.get("err_code") in _WRONG_LAST_SEQUENCE:
             raise Refused(error["description"])
+        if error.get("err_code") in _BATCH_NOT_TAKEN:
+            raise NotHeard(error["description"])
         raise StoreUnusable(error["description"])
 
     async def mark(self, process: str) -> int:

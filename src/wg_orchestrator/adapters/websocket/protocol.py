@@ -124,8 +124,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def welcome(self, welcome: Text) -> None:
         unread = self._call.unread if self._call else ()
         self._call = self._handshake = None
-        self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
-        if self._phase is Phase.OPEN:
+        if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
+            self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
         if any("bytes" in event for event in unread):  # It came together with the join message.
             self.close(closes.TEXT_ONLY)
