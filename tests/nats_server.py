@@ -21,6 +21,12 @@ class NatsServer:
         self._extra = extra
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self.monitor = ""
+        """Where its monitoring endpoints are, if it was told to have them."""
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def url(self) -> str:
@@ -30,6 +36,9 @@ class NatsServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def __str__(self) -> str:
+        return self._name
 
     def start(self) -> None:
         """Return when it listens: JetStream is up by then, unless it is one of a cluster."""
@@ -50,7 +59,9 @@ class NatsServer:
             for ports in self._folder.glob("*.ports"):
                 text = ports.read_text()
                 if text.endswith("}"):
-                    self._port = int(json.loads(text)["nats"][0].rsplit(":", 1)[1])
+                    found = json.loads(text)
+                    self._port = int(found["nats"][0].rsplit(":", 1)[1])
+                    self.monitor = found.get("monitoring", [""])[0]
                     return
             assert self._process.poll() is None, (self._folder / "log").read_text()
             time.sleep(0.01)

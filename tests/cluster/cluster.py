@@ -41,6 +41,9 @@ class ServiceProcess:
                 [sys.executable, "-m", "wg_orchestrator", *self._arguments], cwd=self._folder, stdout=log, stderr=log
             )
 
+    def __str__(self) -> str:
+        return f"the service on {self.address}"
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -75,6 +78,7 @@ class Cluster:
                 folder / f"nats-{number}",
                 f"nats-{number}",
                 ports[number],
+                'http: "127.0.0.1:-1"\n'
                 f'cluster {{ name: "test", listen: "127.0.0.1:{ports[3 + number]}", routes: [{routes}] }}',
             )
             for number in range(3)

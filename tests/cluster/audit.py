@@ -1,0 +1,59 @@
+"""What the stream itself says, read with nothing of the service's own."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import nats
+from nats.js.api import DeliverPolicy
+
+from tests.nats_server import NatsServer
+
+STREAM = "wg-orchestrator"
+
+
+@dataclass
+class Stored:
+    claims: set[tuple[str, str, str]] = field(default_factory=set)
+    """Tenant, address and key of each claim, whatever its node's lease is worth."""
+    without_lease: set[tuple[str, str, str]] = field(default_factory=set)
+    """Those of nodes that have none."""
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    """Tenant and key of each key that is marked as live."""
+
+
+async def stored(servers: list[NatsServer]) -> Stored:
+    """The last message of each subject, as claims and keys."""
+    client = await nats.connect([server.url for server in servers], connect_timeout=2, allow_reconnect=False)
+    try:
+        last = await _last_messages(client.jetstream())
+    finally:
+        await client.close()
+    found, nodes, leases = Stored(), defaultdict[str, set[tuple[str, str, str]]](set), set()
+    for subject, payload in last.items():
+        _, kind, *tokens = subject.split(".")
+        if kind == "peer":
+            fields = json.loads(payload)
+            if fields.get("node"):
+                nodes[fields["node"]].add((tokens[0], tokens[1].replace("-", "."), fields["key"]))
+        elif kind == "key" and payload:
+            found.keys.add((tokens[0], tokens[1]))
+        elif kind == "node" and payload:
+            leases.add(tokens[0])
+    for node, claims in nodes.items():
+        found.claims |= claims
+        if node not in leases:
+            found.without_lease |= claims
+    return found
+
+
+async def _last_messages(stream: nats.js.JetStreamContext) -> dict[str, bytes]:
+    subscription = await stream.subscribe(
+        f"{STREAM}.>", stream=STREAM, ordered_consumer=True, deliver_policy=DeliverPolicy.LAST_PER_SUBJECT
+    )
+    last: dict[str, bytes] = {}
+    while True:  # A node's lease is always there, and there is always a next renewal of it.
+        message = await subscription.next_msg(timeout=10)
+        last[message.subject] = message.data
+        if message.metadata.num_pending == 0:
+            return last

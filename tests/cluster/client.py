@@ -1,0 +1,100 @@
+"""A client of the cluster that notices whatever contradicts its picture."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.cluster.cluster import ServiceProcess
+from wg_orchestrator.client import Roster
+
+ANSWER_TIME = 8.0
+"""Seconds for an answer to a join: more than the service gives NATS for it."""
+
+
+class Contradiction(AssertionError):
+    """A client was told what cannot be."""
+
+
+@dataclass(eq=False)
+class Peer:
+    """One stay in a tenant, which lasts as long as its connection. Its name is the stay's own."""
+
+    tenant: str
+    key: str
+    name: str
+    service: ServiceProcess
+    websocket: ClientConnection
+    roster: Roster = field(default_factory=Roster)
+    told: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often it was told that a stay has begun or has ended."""
+    _keys: set[str] = field(default_factory=set)
+
+    @property
+    def truth(self) -> tuple[str, str, str]:
+        return self.tenant, self.roster.virtual_ip, self.key
+
+    def picture(self) -> set[tuple[str, str]]:
+        others = {(ip, peer["public_key"]) for ip, peer in self.roster.peers.items()}
+        return others | {(self.roster.virtual_ip, self.key)}
+
+    def apply(self, message: dict[str, Any]) -> None:
+        """Raises Contradiction: an address or a key that is there twice, a leave of somebody who is not there."""
+        gone = self.roster.peers.get(message.get("removed_peer", ""))
+        try:
+            self.roster.apply(message)
+        except ValueError as error:
+            raise Contradiction(f"{self}: {error}") from error
+        if "peers" in message:
+            self._keys = {self.key, *(peer["public_key"] for peer in message["peers"])}
+            if len(self._keys) != len(message["peers"]) + 1:
+                raise Contradiction(f"{self}: a key is there twice in {message}")
+        elif gone is not None:
+            self._keys.remove(gone["public_key"])
+            self.told["left", gone["display_name"]] += 1
+        elif message["public_key"] in self._keys:
+            raise Contradiction(f"{self}: a key is there already: {message}")
+        else:
+            self._keys.add(message["public_key"])
+            self.told["joined", message["display_name"]] += 1
+
+    async def listen(self) -> None:
+        """Apply what comes, until the connection ends."""
+        try:
+            async for message in self.websocket:
+                self.apply(json.loads(message))
+        except ConnectionClosed:
+            pass
+
+    async def leave(self, *, abruptly: bool = False) -> None:
+        if abruptly:
+            self.websocket.transport.abort()
+        with anyio.move_on_after(2):
+            await self.websocket.close()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.roster.virtual_ip} of {self.tenant} on {self.service.address}"
+
+
+async def join(service: ServiceProcess, tenant: str, key: str, name: str) -> Peer:
+    """Join, once. Raises ConnectionClosed if it is refused; OSError, InvalidHandshake, TimeoutError."""
+    with anyio.fail_after(ANSWER_TIME):
+        websocket = await connect(
+            f"ws://{service.address}/tenants/{tenant}",
+            compression=None,
+            max_queue=None,
+            ping_interval=None,
+            max_size=None,
+        )
+        try:
+            await websocket.send(json.dumps({"display_name": name, "public_key": key}))
+            peer = Peer(tenant, key, name, service, websocket)
+            peer.apply(json.loads(await websocket.recv()))
+        except BaseException:
+            websocket.transport.abort()
+            raise
+    return peer
