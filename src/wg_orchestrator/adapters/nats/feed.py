@@ -1,6 +1,5 @@
 import asyncio
 import heapq
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
@@ -11,9 +10,10 @@ from nats.aio.msg import Msg
 from wg_orchestrator.adapters.nats.connection import Connection
 from wg_orchestrator.adapters.nats.stream import Stream
 
-HEARTBEAT = 0.5
-SILENCE = 2.0
-"""Seconds without message or heartbeat after which the feed is taken for dead."""
+HEARTBEAT = 0.25
+SILENCES = 6
+"""Heartbeats that may be missing, one after the other, before the feed is taken for dead. They are counted, not timed:
+if it was this process that stood still, they may all be there."""
 
 Handler = Callable[[str, int, bytes], None]
 """Takes a message's subject, revision and payload."""
@@ -36,7 +36,7 @@ class Feed:
         self._handler = handler
         self._reconnects = self._client.stats["reconnects"]
         self._delivered = 0
-        self._heard = time.monotonic()
+        self._silences = 0
         self._broken: Exception | None = None
         self._breaks = anyio.Event()
         self._open = True
@@ -69,14 +69,15 @@ class Feed:
                 await self._breaks.wait()
             if not self.is_sound():
                 self._break(FeedBroken("connection lost"))
-            elif time.monotonic() - self._heard > SILENCE:
-                self._break(FeedBroken(f"nothing heard for {SILENCE} s"))
+            elif self._silences > SILENCES:
+                self._break(FeedBroken(f"nothing heard for {SILENCES * HEARTBEAT} s"))
+            self._silences += 1
         raise self._broken
 
     async def _on_message(self, message: Msg) -> None:
         if not self._open or self._broken is not None:
             return
-        self._heard = time.monotonic()
+        self._silences = 0
         headers = message.headers or {}
         if headers.get("Status") == "100":
             await self._on_control(message.reply, headers)

@@ -13,8 +13,8 @@ from wg_orchestrator.adapters.nats.connection import Connection
 logger = structlog.get_logger("wg_orchestrator.nats")
 
 REQUEST_TIMEOUT = 1.0
-CONSUMER_TIMEOUT = 5.0
-"""For the one request that takes the longer the more there is in the stream."""
+CONSUMER_ATTEMPTS = 5
+"""Of the one request that takes the longer the more there is in the stream, and is lost while the servers elect."""
 _NOT_FOUND = 404
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 """The second one is for a batch, if what came first is still being replicated."""
@@ -162,10 +162,16 @@ class Stream:
             "num_replicas": 1,
         }
         stream = self._options.name
-        await self._ask(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}, CONSUMER_TIMEOUT)
+        for attempt in range(1, CONSUMER_ATTEMPTS + 1):
+            try:
+                await self._ask(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+                return
+            except NotHeard:
+                if attempt == CONSUMER_ATTEMPTS:
+                    raise
 
-    async def _find(self, what: str, body: dict[str, Any], timeout: float = REQUEST_TIMEOUT) -> dict[str, Any] | None:
-        answer = await self._request(f"$JS.API.{what}", json.dumps(body).encode(), None, timeout)
+    async def _find(self, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        answer = await self._request(f"$JS.API.{what}", json.dumps(body).encode(), None)
         error = answer.get("error")
         if error is None:
             return answer
@@ -173,14 +179,12 @@ class Stream:
             return None
         raise StoreUnusable(f"{what}: {error['description']}")
 
-    async def _ask(self, what: str, body: dict[str, Any], timeout: float = REQUEST_TIMEOUT) -> dict[str, Any]:
-        found = await self._find(what, body, timeout)
+    async def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
+        found = await self._find(what, body)
         if found is None:
             raise StoreUnusable(f"{what}: not found")
         return found
 
-    async def _request(
-        self, subject: str, payload: bytes, headers: dict[str, str] | None, timeout: float = REQUEST_TIMEOUT
-    ) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(await self._connection.ask(subject, payload, headers, timeout))
+    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))
         return parsed
