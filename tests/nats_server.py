@@ -74,6 +74,13 @@ class NatsServer:
             self._process.wait()
             self._process = None
 
+    def stop(self) -> None:
+        """Tell it to end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)

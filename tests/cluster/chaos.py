@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.builders import a_key_text
 from tests.cluster.audit import Stored, stored
-from tests.cluster.client import Peer, join
+from tests.cluster.client import Peer, give_up, join
 from tests.cluster.cluster import Cluster, ServiceProcess
 from tests.nats_server import NatsServer
 
@@ -22,8 +22,6 @@ PATIENCE = 60.0
 """Seconds without a join or leave after which the run has failed."""
 TENANTS = ("acme", "globex", "initech")
 KEYS = 300
-HOT_KEYS = 4
-"""Keys that many want at the same moment."""
 FAULTS = {"kill": 5, "stop": 5, "both": 2, "kill all NATS": 1}
 """What may happen, by how often. Both: a service and a NATS server at once, one killed and the other stopped."""
 OUTAGES = (0.2, 1.0, 3.0, 7.0, 11.0)
@@ -69,17 +67,27 @@ class Chaos:
         while self._disturbing:
             while len(self._live) > 2 * self._crowd:
                 await self._leave(pick.choice(list(self._live)))
-            # A key may be live elsewhere: so some joins are refused, and some race.
-            key = pick.randrange(HOT_KEYS if pick.random() < 0.1 else KEYS)
-            peer = await self._join(peers, pick.choice(self._cluster.services), pick.choice(TENANTS), key)
+            if pick.random() < 0.05:
+                for winner in await self._duel(peers):
+                    await self._leave(winner)
+                continue
+            # A key may be live elsewhere: so some joins are refused.
+            peer = await self._join(
+                peers, pick.choice(self._cluster.services), pick.choice(TENANTS), pick.randrange(KEYS)
+            )
             await anyio.sleep(pick.uniform(0, 0.3))
             if peer is not None and pick.random() < 0.8:  # The others stay, as long as their service lets them.
                 await self._leave(peer)
 
     async def _join(self, peers: TaskGroup, service: ServiceProcess, tenant: str, key: int) -> Peer | None:
         self._stays += 1
+        stay = service, tenant, a_key_text(key), f"stay-{self._stays}"
         try:
-            peer = await join(service, tenant, a_key_text(key), f"stay-{self._stays}")
+            if self._disturbing and self._random.random() < 0.03:
+                await give_up(*stay)
+                self.log["gave up"] += 1
+                return None
+            peer = await join(*stay)
         except ConnectionClosed as closed:
             self.log[f"refused {closed.rcvd.code if closed.rcvd else 'abruptly'}"] += 1
         except (OSError, InvalidHandshake, TimeoutError) as error:
@@ -90,6 +98,21 @@ class Chaos:
             peers.start_soon(self._listen, peer)
             return peer
         return None
+
+    async def _duel(self, peers: TaskGroup) -> list[Peer]:
+        """Have one key come to all services at the same moment: those who got in."""
+        tenant, key = self._random.choice(TENANTS), 1_000_000 + self._stays
+        winners = list[Peer]()
+
+        async def come(service: ServiceProcess) -> None:
+            if (peer := await self._join(peers, service, tenant, key)) is not None:
+                winners.append(peer)
+
+        async with anyio.create_task_group() as duel:
+            for service in self._cluster.services:
+                duel.start_soon(come, service)
+        self.log[f"duels with {len(winners)} winners"] += 1
+        return winners
 
     async def _leave(self, peer: Peer) -> None:
         if peer in self._live:
@@ -192,15 +215,19 @@ class Chaos:
             owed[peer.tenant]["left", peer.name] += 1
 
         async def visit(number: int) -> None:
-            tenant, service = self._random.choice(TENANTS), self._random.choice(self._cluster.services)
-            peer = await self._join(peers, service, tenant, 20_000 + number)
-            assert peer is not None, "nobody disturbs, and still a join fails"
-            owed[tenant]["joined", peer.name] += 1
-            there = [witness for witness in witnesses if witness.tenant == tenant]
+            if number % 10 == 0:
+                came = await self._duel(peers)
+            else:
+                where = self._random.choice(self._cluster.services), self._random.choice(TENANTS)
+                came = [peer for peer in [await self._join(peers, *where, 20_000 + number)] if peer]
+            assert len(came) == 1, f"nobody disturbs, and {len(came)} come in"
+            peer = came[0]
+            owed[peer.tenant]["joined", peer.name] += 1
+            owed[peer.tenant]["left", peer.name] += 1
+            there = [witness for witness in witnesses if witness.tenant == peer.tenant]
             with anyio.fail_after(QUIET):  # Whoever goes before that may never have been there, for some.
                 while not all(peer.roster.virtual_ip in witness.roster.peers for witness in there):
                     await anyio.sleep(0.005)
-            owed[tenant]["left", peer.name] += 1
             await self._leave(peer)
 
         async with anyio.create_task_group() as visits:

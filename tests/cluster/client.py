@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -83,18 +84,31 @@ class Peer:
 async def join(service: ServiceProcess, tenant: str, key: str, name: str) -> Peer:
     """Join, once. Raises ConnectionClosed if it is refused; OSError, InvalidHandshake, TimeoutError."""
     with anyio.fail_after(ANSWER_TIME):
-        websocket = await connect(
-            f"ws://{service.address}/tenants/{tenant}",
-            compression=None,
-            max_queue=None,
-            ping_interval=None,
-            max_size=None,
-        )
+        websocket = await _ask(service, tenant, key, name)
         try:
-            await websocket.send(json.dumps({"display_name": name, "public_key": key}))
             peer = Peer(tenant, key, name, service, websocket)
             peer.apply(json.loads(await websocket.recv()))
         except BaseException:
             websocket.transport.abort()
             raise
     return peer
+
+
+async def give_up(service: ServiceProcess, tenant: str, key: str, name: str) -> None:
+    """Ask to join, and be gone before the answer. Raises ConnectionClosed, OSError, InvalidHandshake, TimeoutError."""
+    with anyio.fail_after(ANSWER_TIME):
+        websocket = await _ask(service, tenant, key, name)
+        await anyio.lowlevel.checkpoint()
+        websocket.transport.abort()
+
+
+async def _ask(service: ServiceProcess, tenant: str, key: str, name: str) -> ClientConnection:
+    websocket = await connect(
+        f"ws://{service.address}/tenants/{tenant}", compression=None, max_queue=None, ping_interval=None, max_size=None
+    )
+    try:
+        await websocket.send(json.dumps({"display_name": name, "public_key": key}))
+    except BaseException:
+        websocket.transport.abort()
+        raise
+    return websocket

@@ -53,6 +53,7 @@ class ServiceProcess:
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # It may run on for a moment.
 
     def resume(self) -> None:
         assert self._process is not None
