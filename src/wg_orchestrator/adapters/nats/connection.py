@@ -10,6 +10,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
+from wg_orchestrator.adapters.nats.credentials import BadCredentials, Credentials
+
 logger = structlog.get_logger("wg_orchestrator.nats")
 
 RETRY_DELAY = 0.25
@@ -54,11 +56,15 @@ class Connection:
         """
         if self.client.is_connected or self.client.is_reconnecting:
             return
+        try:
+            security = self._security()
+        except (OSError, BadCredentials) as error:
+            raise NotHeard(f"can't connect: {error}") from error
         self.client = Client()
         try:
             # By itself it would try for ever, and not say what is wrong.
             with anyio.fail_after(PATIENCE):
-                await self._connect()
+                await self._connect(security)
         except (Error, OSError) as error:  # TimeoutError is one of these.
             cause = self.client.last_error or error
             await self.client.close()
@@ -100,7 +106,7 @@ class Connection:
         if answer is not None:
             _settle(answer, message)
 
-    async def _connect(self) -> None:
+    async def _connect(self, security: dict[str, Any]) -> None:
         await self.client.connect(
             servers=list(self._options.urls),
             name="wg-orchestrator",
@@ -112,7 +118,7 @@ class Connection:
             error_cb=_on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=_on_reconnected,
-            **self._security(),
+            **security,
         )
         self._inbox = f"{self.client.new_inbox()}."
         await self.client.subscribe(f"{self._inbox}*", cb=self._on_answer)
@@ -120,7 +126,8 @@ class Connection:
     def _security(self) -> dict[str, Any]:
         options, arguments = self._options, dict[str, Any]()
         if options.credentials is not None:
-            arguments["user_credentials"] = str(options.credentials)
+            credentials = Credentials.read(options.credentials)
+            arguments.update(user_jwt_cb=credentials.user_jwt, signature_cb=credentials.sign)
         if options.tls_ca is not None or options.tls_certificate is not None:
             context = ssl.create_default_context(cafile=options.tls_ca)
             if options.tls_certificate is not None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import structlog
 
 from wg_orchestrator.adapters.nats.claim import Subjects
-from wg_orchestrator.adapters.nats.connection import Connection
+from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
