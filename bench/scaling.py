@@ -26,8 +26,8 @@ from tests.nats_server import NatsServer
 
 from bench.identity import Identity
 from wg_orchestrator.adapters.nats.claim import Claim, Subjects, encode
-from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions
-from wg_orchestrator.adapters.nats.stream import Entry, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
+from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -65,8 +65,13 @@ class Filler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Filler"]:
-        await self.connection.connect()
-        await self.stream.ensure()
+        while True:
+            try:
+                await self.connection.connect()
+                await self.stream.ensure()
+                break
+            except (NotHeard, StoreUnusable):  # A cluster that has just started elects a leader first.
+                await asyncio.sleep(0.1)
         renewing = asyncio.create_task(self._renew())
         try:
             yield self
@@ -230,7 +235,6 @@ async def measure(claims: list[int], batches: int, folder: Path) -> None:
     try:
         for server in cluster.servers:
             server.start()
-        await asyncio.sleep(10)  # They elect a leader, and have no services here that would say when.
         await measure_batches(cluster.servers, 3, batches)
     finally:
         cluster.stop()

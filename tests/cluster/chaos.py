@@ -138,7 +138,7 @@ class Chaos:
     async def _disturb(self) -> None:
         pick = self._fault_random
         for number in range(self._faults):
-            await self._until_done(self._operations * number // self._faults)
+            await self._until_done(self._operations * (number + 1) // (self._faults + 1))
             kind = pick.choices(list(FAULTS), list(FAULTS.values()))[0]
             outage = pick.choice(OUTAGES)
             struck = self._victims(kind)
