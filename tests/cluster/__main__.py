@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -45,6 +46,7 @@ def main() -> None:
     arguments = options.seed, options.operations, options.faults, folder
     run = lambda: chaos(*arguments, crowd=options.crowd, calm=options.calm, minutes=options.minutes)  # noqa: E731
     anyio.run(run, backend_options={"use_uvloop": True})
+    shutil.rmtree(folder)  # Of a run that failed, the logs are worth something.
     sys.stderr.write(f"all that must hold held, with seed {options.seed}\n")
 
 
