@@ -126,6 +126,20 @@ async def test_a_node_that_stops_takes_its_peers_along(server: NatsServer) -> No
         await until(lambda: not one.tenants._ledger.stale)
 
 
+async def test_nothing_but_the_very_claim_that_is_meant_is_taken_out(server: NatsServer) -> None:
+    one, two = Node(server, stream := a_stream()), Node(server, stream)
+    async with running(one, two):
+        peer, _ = await one.join(1)
+        former = one.tenants._ledger.holder((ACME, peer.virtual_ip))
+        assert former is not None
+        await one.leave(peer)
+        await until(lambda: not two.peers())
+        assert (await two.join(1))[0] == peer
+        await one.tenants._claims.vacate(former)
+        await two.tenants._claims._catch_up()
+        assert one.peers() == two.peers() == {peer}
+
+
 async def test_a_stream_for_another_network_is_not_used(server: NatsServer) -> None:
     stream = a_stream()
     async with running(Node(server, stream)):
