@@ -35,6 +35,8 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+            # Whoever runs these tests in the background has this signal ignored, and all its children with it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self._unread = b""
         self.output = ""
