@@ -1,4 +1,5 @@
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, TypeVar
 
 from dependency_injector import containers, providers
 
@@ -13,6 +14,8 @@ from wg_orchestrator.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+
+Limits = TypeVar("Limits", ConnectionLimits, GateLimits)
 
 
 def _nats_tenants(settings: Settings) -> "NatsTenantRepository":
@@ -33,6 +36,11 @@ def _nats_tenants(settings: Settings) -> "NatsTenantRepository":
         ),
         StreamOptions(settings.nats_stream, str(settings.network), settings.nats_replicas, settings.nats_storage),
     )
+
+
+def _limits(kind: type[Limits], settings: Settings) -> Limits:
+    """Each limit is the setting of its name."""
+    return kind(**{limit.name: getattr(settings, limit.name) for limit in fields(kind)})
 
 
 class Container(containers.DeclarativeContainer):
@@ -56,29 +64,8 @@ class Container(containers.DeclarativeContainer):
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
     )
 
-    connection_limits = providers.Singleton(
-        ConnectionLimits,
-        max_message_size=settings.provided.max_message_size,
-        max_fragments=settings.provided.max_fragments,
-        max_frame_rate=settings.provided.max_frame_rate,
-        max_outbox_size=settings.provided.max_outbox_size,
-        join_timeout=settings.provided.join_timeout,
-        ping_interval=settings.provided.ping_interval,
-        ping_timeout=settings.provided.ping_timeout,
-        close_timeout=settings.provided.close_timeout,
-    )
-    gate_limits = providers.Singleton(
-        GateLimits,
-        max_connections=settings.provided.max_connections,
-        max_connections_per_source=settings.provided.max_connections_per_source,
-        max_handshake_rate=settings.provided.max_handshake_rate,
-        max_handshake_rate_per_source=settings.provided.max_handshake_rate_per_source,
-        max_memory=settings.provided.max_memory,
-        trusted_proxies=settings.provided.trusted_proxies,
-        max_pending=settings.provided.max_pending,
-        request_timeout=settings.provided.request_timeout,
-        max_request_size=settings.provided.max_request_size,
-    )
+    connection_limits = providers.Singleton(_limits, ConnectionLimits, settings)
+    gate_limits = providers.Singleton(_limits, GateLimits, settings)
     peers = providers.Singleton(
         PeerEndpoint,
         service=membership,

@@ -9,10 +9,12 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE, Client, RawClient, Service, join_message, refused, running
+from wg_orchestrator import telemetry
 from wg_orchestrator.client import TryAgainLater, follow
 
 
@@ -51,6 +53,19 @@ async def test_prometheus_is_told_what_happens_on_a_port_of_its_own(web: httpx2.
         assert re.search(r"^wg_orchestrator_event_loop_lag_seconds_count [1-9]", metrics, re.MULTILINE)
         # They are for those who run it, not for those whom it serves.
         assert (await web.get(f"http://{service.address}/metrics")).status_code == 404
+
+
+async def test_a_flood_of_refusals_is_summed_up_while_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "WINDOW", 1.5)
+    with capture_logs() as lines:
+        async with running(max_log_rate=0.5) as service:
+            for _ in range(5):
+                await refused(service, "[]")
+            with anyio.fail_after(PATIENCE):
+                while lines[-1]["event"] != "refused, many more":
+                    await asyncio.sleep(0.01)
+    logged = [line["event"] for line in lines].count("refused")
+    assert logged + sum(line.get("not_logged", 0) for line in lines) == 5
 
 
 async def test_readiness_goes_first_when_the_service_stops(web: httpx2.AsyncClient) -> None:

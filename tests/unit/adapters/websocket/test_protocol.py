@@ -182,6 +182,15 @@ async def test_a_ping_that_is_answered_is_followed_by_another() -> None:
     assert application.gone == 0
 
 
+async def test_the_room_for_a_welcome_goes_when_it_was_read() -> None:
+    protocol, transport, _ = await joined(max_outbox_size=1000, ping_interval=0.0, ping_timeout=60)
+    while not transport.written:
+        await asyncio.sleep(0)
+    assert transport.high_water > 1000
+    protocol.data_received(client_frame(Opcode.PONG, transport.taken()[2:]))
+    assert transport.high_water == 1000
+
+
 async def test_a_pong_that_answers_no_ping_is_no_sign_of_life() -> None:
     protocol, transport, _ = await joined(ping_interval=0.0, ping_timeout=60)
     while not transport.written:

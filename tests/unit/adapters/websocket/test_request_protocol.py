@@ -15,6 +15,7 @@ from tests.unit.adapters.websocket.test_protocol import (
     client_frame,
     turns,
 )
+from wg_orchestrator.adapters.websocket.connection import EXTENSION
 from wg_orchestrator.adapters.websocket.context import ServerContext
 from wg_orchestrator.adapters.websocket.frames import Opcode, close_frame, frame
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
@@ -168,6 +169,25 @@ async def test_of_too_many_that_make_no_request_the_oldest_is_cut() -> None:
     context = a_context(max_pending=2)
     visitors = [Visitor(context) for _ in range(3)]
     assert [visitor.transport.state for visitor in visitors] == ["aborted", "open", "open"]
+
+
+async def test_of_too_many_that_do_not_ask_to_join_the_oldest_is_told_that_its_time_is_over() -> None:
+    overdue: list[bool] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        with pytest.raises(TimeoutError):
+            await connection.first_message()
+        overdue.append(True)
+
+    context = a_context(application, max_pending=2)
+    for expected in (0, 0, 1, 2):
+        await Visitor(context).send(HEAD)
+        assert len(overdue) == expected
+    for task in list(context.state.tasks):
+        task.cancel()
+    await turns()
 
 
 async def test_a_connection_that_there_is_no_file_left_for_is_cut_at_once() -> None:
