@@ -11,7 +11,11 @@ _PROBE = b"are you there"
 
 async def answer(service: Endpoint, case: Case) -> Answer:
     """Be the client of this case, to the very end of the connection, and say how the service ended it."""
-    client = await RawClient.connect(service)
+    return await play(await RawClient.connect(service), case)
+
+
+async def play(client: RawClient, case: Case) -> Answer:
+    """The same with a connection that is there."""
     with anyio.fail_after(PATIENCE), closing(client.writer):
         client.writer.write(case.request)
         if case.ends and not case.frames:

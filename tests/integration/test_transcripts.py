@@ -1,0 +1,26 @@
+"""Protocol v1 is the same to the byte, whatever becomes of the code: see `transcripts`."""
+
+import re
+
+from tests.integration.transcripts.recording import Transcripts, of_bad_inputs, of_sessions, saved
+from tests.test_documents import PROTOCOL
+
+
+def differences(transcripts: Transcripts) -> Transcripts:
+    recorded = saved()
+    return {name: heard for name, heard in transcripts.items() if heard != recorded.get(name)}
+
+
+async def test_each_session_sounds_as_it_was_recorded() -> None:
+    assert differences(await of_sessions()) == {}
+
+
+async def test_the_answer_to_each_bad_input_is_as_it_was_recorded() -> None:
+    assert differences(await of_bad_inputs()) == {}
+
+
+def test_each_close_code_of_the_protocol_was_recorded() -> None:
+    rows = re.findall(r"^\| (\d{4}) \| ([a-z0-9 -]+) \|", PROTOCOL, re.MULTILINE)
+    assert len(rows) > 10
+    heard = "".join("".join(each) for each in saved().values())
+    assert [row for row in rows if int(row[0]).to_bytes(2, "big").decode("latin-1") + row[1] not in heard] == []
