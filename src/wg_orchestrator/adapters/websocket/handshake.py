@@ -38,6 +38,13 @@ class Request:
         """Whether it asks to be upgraded (RFC 9110, section 7.8) to a WebSocket."""
         return b"websocket" in _tokens(self.headers, b"upgrade") and b"upgrade" in _tokens(self.headers, b"connection")
 
+    def has_body(self) -> bool:
+        """Whether a body is to come after it (RFC 9112, section 6)."""
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+
 
 class Handshake:
     """A client's opening handshake."""
@@ -51,7 +58,7 @@ class Handshake:
             raise BadHandshake("Host is given once")  # RFC 9112, section 3.2
         if counts[b"sec-websocket-key"] > 1:
             raise BadHandshake("Sec-WebSocket-Key is given once")
-        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+        if request.has_body():
             raise BadHandshake("a handshake has no body")
         if request.method != "GET" or request.http_version != "1.1":
             raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
