@@ -137,7 +137,9 @@ class RequestProtocol(asyncio.Protocol):
 
     def _upgrade(self, request: Request, early: bytes) -> None:
         context = self._context
-        if denial := self._denial or context.gate.handshake(self._source, context.clock.time()):
+        # By the loop's own time: those who came while it was stopped came in all of that time.
+        now = asyncio.get_running_loop().time()
+        if denial := self._denial or context.gate.handshake(self._source, now):
             self.deny(denial)
             return
         protocol = WebSocketProtocol(context, self._source)
