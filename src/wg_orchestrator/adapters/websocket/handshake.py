@@ -2,8 +2,10 @@ import binascii
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import Any
 from urllib.parse import unquote
 
@@ -101,6 +103,18 @@ def websocket_scope(request: Request, scheme: str, client: str, root_path: str) 
             for token in value.decode("latin-1").split(",")
         ],
     }
+
+
+def host_name(host: str) -> str:
+    """The name in a Host field (RFC 9110, section 7.2): without port and final dot, in lower case. An IPv6 address is
+    in brackets there, and in its shortest form here.
+    """
+    if host.startswith("["):
+        inner = host[1:].partition("]")[0]
+        with suppress(ValueError):
+            return f"[{IPv6Address(inner).compressed}]"
+        return ""
+    return host.partition(":")[0].removesuffix(".").lower()
 
 
 def refusal(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
