@@ -42,10 +42,10 @@ class Request:
 
     def has_body(self) -> bool:
         """Whether a body is to come after it (RFC 9112, section 6)."""
-        return any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in self.headers
-        )
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                return True
+        return False
 
 
 class Handshake:
