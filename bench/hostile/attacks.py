@@ -39,6 +39,10 @@ def _endless_head(_: int, port: int) -> bytes:
     return f"GET /tenants/flood HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
 
 
+def _blank_line(_: int, port: int) -> bytes:
+    return f"\r\n\r\nGET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Padding: ".encode()
+
+
 def _join(number: int) -> bytes:
     return Identity(number % 100_000, os.urandom(8)).join
 
@@ -82,6 +86,10 @@ ATTACKS = {
             "heads", "request heads of 256 KiB", 200, _endless_head,
             block=b"".join(b"X-Padding-%02d: %s\r\n" % (line, b"x" * 1000) for line in range(16)),
             limit=256 * 1024, per_second=200, answers=_VANISHED | _REFUSED | {"400", "408", "431"},
+        ),
+        Attack(
+            "blank", "an empty line, then a header that never ends", 200, _blank_line, block=b"x" * _BLOCK,
+            per_second=200, answers=_VANISHED | _REFUSED | {"400", "408", "431"},
         ),
         Attack(
             "pings", "members who ping and never read", 200, _own_tenant, _join, _PING * (_BLOCK // len(_PING)),

@@ -8,6 +8,7 @@ from starlette.routing import WebSocketRoute
 
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.http.health import health_router
+from wg_orchestrator.adapters.websocket.route import Nowhere
 from wg_orchestrator.container import Container
 from wg_orchestrator.logs import configure_logging
 
@@ -50,9 +51,18 @@ def create_app(container: Container | None = None) -> FastAPI:
 
     # Spans would end where a connection is handed over, and say nothing of its life.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    app = FastAPI(title="wg-orchestrator", version=__version__, lifespan=lifespan, telemetry=telemetry)
+    app = FastAPI(
+        title="wg-orchestrator",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=telemetry,
+        # On the peers' port there is what peers and probes need, at the very paths where it is.
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     # An ASGI application among the routes: FastAPI's dependencies have nothing to do for a peer.
     app.router.routes.append(WebSocketRoute("/tenants/{tenant_id}", peers))
     app.include_router(health_router(readiness))
+    app.router.default = Nowhere(container.telemetry())
     app.state.container = container
     return app

@@ -70,6 +70,7 @@ class Container(containers.DeclarativeContainer):
         PeerEndpoint,
         service=membership,
         limits=connection_limits,
+        allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,
         telemetry=telemetry,
     )

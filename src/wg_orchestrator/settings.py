@@ -1,4 +1,6 @@
-from ipaddress import IPv4Network, IPv6Network, ip_network
+import re
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,11 +17,23 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+
 Network = IPv4Network | IPv6Network
 
 
 def _network(value: object) -> Network:
     return value if isinstance(value, Network) else ip_network(str(value))
+
+
+def _host(value: object) -> str:
+    """As it stands in a Host field: a name in lower case without its final dot, or an address, in brackets if IPv6."""
+    name = str(value).removesuffix(".").lower()
+    with suppress(ValueError):
+        return f"[{IPv6Address(name.removeprefix('[').removesuffix(']')).compressed}]"
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no host name without a port")
+    return name
 
 
 class Settings(BaseSettings):
@@ -76,6 +90,11 @@ class Settings(BaseSettings):
         0.0, description="seconds for which a service that is to stop goes on, and says that it is not ready"
     )
     shutdown_timeout: PositiveInt = Field(8, description="seconds for all peers to go when the service stops")
+    allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_host)]], NoDecode] = Field(
+        frozenset(),
+        description="names that the service goes by, comma-separated, without ports: who asks for another host is "
+        "refused; unless set, any",
+    )
     allowed_origins: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="web origins that may connect, comma-separated; * is any; the service's own always may"
     )
@@ -132,7 +151,7 @@ class Settings(BaseSettings):
         """What holds the tenants."""
         return "memory" if self.nats_url is None else "nats"
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

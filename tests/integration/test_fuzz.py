@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -14,6 +15,7 @@ from tests.integration.bad_inputs.frames import CLOSE, PING, TEXT, close, frame,
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import PATIENCE
 from tests.join_texts import JOIN_TEXTS
+from tests.unit.adapters.websocket.request_streams import PADDINGS, REQUEST_STREAMS
 from tests.unit.adapters.websocket.streams import STREAMS, pieces
 from wg_orchestrator.adapters.websocket.close import BAD_DISPLAY_NAME, BAD_PUBLIC_KEY, MALFORMED_JOIN, Close
 from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
@@ -23,13 +25,17 @@ from wg_orchestrator.domain.peer import PublicKey, parse_display_name
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with serving(tmp_path_factory.mktemp("service"), max_message_size=100_000, close_timeout=1) as service:
+    # Nothing but the bounds of size is to end a request here.
+    limits = {"max_message_size": 100_000, "close_timeout": 1, "request_timeout": 3600}
+    with serving(tmp_path_factory.mktemp("service"), **limits) as service:
         yield service
         assert service.is_alive()
         assert service.unexpected_lines() == []
 
 
 _tenants = count()
+_ENDLESS = 1 << 17
+"""More bytes than any bound here, and than one read."""
 
 
 def opened(service: ServiceProcess) -> tuple[socket.socket, bytes]:
@@ -115,6 +121,18 @@ def test_any_bytes_amid_a_request_leave_a_service_that_goes_on(service: ServiceP
         except OSError:
             pass  # It was closed for what it sent before.
         all_that_comes(client)
+    _assert_it_goes_on(service)
+
+
+@fuzzed(60)
+@given(REQUEST_STREAMS, PADDINGS)
+def test_any_request_that_goes_on_for_ever_is_ended_by_the_service(
+    service: ServiceProcess, stream: bytes, padding: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as client:
+        with suppress(ConnectionError):  # It was closed for what it sent before.
+            client.sendall(stream + padding * (_ENDLESS // len(padding)))
+        all_that_comes(client)  # To its end, though this side has none.
     _assert_it_goes_on(service)
 
 

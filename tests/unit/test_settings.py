@@ -40,6 +40,21 @@ def test_allowed_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch
     assert Settings().allowed_origins == {"https://a.example", "https://b.example"}
 
 
+def test_allowed_hosts_have_one_spelling_each() -> None:
+    hosts = "Wg.Example., 192.0.2.7, 2001:DB8:0::1,[::1], localhost"
+    assert Settings(allowed_hosts=hosts).allowed_hosts == {
+        "wg.example", "192.0.2.7", "[2001:db8::1]", "[::1]", "localhost",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "host", ["wg.example:8000", "https://wg.example", "*", "a b", "wg.example/", "[::1]:8000", "é"]
+)
+def test_an_allowed_host_that_no_request_could_name_is_refused(host: str) -> None:
+    with pytest.raises(ValidationError, match="is no host name without a port"):
+        Settings(allowed_hosts=f"wg.example,{host}")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -29,6 +29,7 @@ class AsgiConnection:
         self._scope = anyio.CancelScope()
         self._close: Close | None = None
         self._gone = False
+        self._ending = ""
         self._on_gone: Callable[[str], None] | None = None
 
     async def deny(self, status: int, reason: str) -> None:
@@ -78,7 +79,7 @@ class AsgiConnection:
     async def run(self, on_gone: Callable[[str], None]) -> None:
         self._on_gone = on_gone
         if self._gone:
-            on_gone("connection lost")
+            on_gone(self._ending)
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
@@ -111,7 +112,7 @@ class AsgiConnection:
     def _end(self, reason: str) -> None:
         if self._gone:
             return
-        self._gone = True
+        self._gone, self._ending = True, reason
         self._scope.cancel()
         if self._on_gone is not None:
             self._on_gone(reason)

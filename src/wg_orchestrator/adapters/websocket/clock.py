@@ -1,5 +1,6 @@
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -8,25 +9,27 @@ Item = TypeVar("Item")
 BEAT = 0.1
 """Seconds between two beats of the event loop's heart."""
 STALL = 0.5
-"""Seconds without a beat from which on the loop was stalled: stopped, swapped out, or kept busy."""
+"""Seconds without a beat from which on the loop was held up: stopped, swapped out, or busy."""
 
 
 class LoopClock:
-    """The event loop's time, less the time in which it was stalled.
+    """The event loop's time, less the time in which it was stopped.
 
-    While a process is stopped, pongs wait in the kernel. When it goes on, a loop looks at its timers first: each peer
-    would be out for a silence that was ours. By this clock no time has passed.
+    While a process is stopped, or its machine is, peers can't be heard: each would be out for a silence that was ours.
+    By this clock no time has passed. Time in which the loop was busy does count, or whoever keeps it busy would keep
+    all deadlines from coming; it is told apart by the CPU time that it took.
     """
 
     def __init__(self) -> None:
-        self._stalled = 0.0
+        self._stopped = 0.0
+        self._cpu_time = 0.0
         self._last_beat: float | None = None
 
     def beat(self) -> float:
         """To be called every BEAT seconds, for as long as stalls are to be noticed. How late it is, in seconds."""
         now, last = asyncio.get_running_loop().time(), self._last_beat
         self.time()
-        self._last_beat = now
+        self._last_beat, self._cpu_time = now, time.thread_time()
         return 0.0 if last is None else max(0.0, now - last - BEAT)
 
     def stop(self) -> None:
@@ -36,9 +39,10 @@ class LoopClock:
     def time(self) -> float:
         now = asyncio.get_running_loop().time()
         if self._last_beat is not None and now - self._last_beat > STALL:
-            self._stalled += now - self._last_beat
-            self._last_beat = now
-        return now - self._stalled
+            busy = time.thread_time() - self._cpu_time
+            self._stopped += max(0.0, now - self._last_beat - busy)
+            self._last_beat, self._cpu_time = now, self._cpu_time + busy
+        return now - self._stopped
 
 
 class Deadlines(Generic[Item]):
@@ -55,7 +59,7 @@ class Deadlines(Generic[Item]):
         self._timeout = timeout
         self._on_due = on_due
         self._due: dict[Item, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._due)
@@ -74,9 +78,16 @@ class Deadlines(Generic[Item]):
         self._due.pop(item, None)
 
     def _arm(self, delay: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay, self._look, loop.time() + delay)
 
-    def _look(self) -> None:
+    def _look(self, expected: float) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - expected > STALL:
+            # A loop looks at its timers first. What has come meanwhile is read before anybody is judged: once, as a
+            # loop that is always late would put it off for ever. The first of two turns may not have polled yet.
+            self._timer = loop.call_soon(loop.call_soon, self._look, math.inf)
+            return
         self._timer = None
         now = self._clock.time()
         while self._due:

@@ -3,11 +3,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from wg_orchestrator.adapters.websocket.limits import RATE_WINDOW, GateLimits, RateBudget
+from wg_orchestrator.adapters.websocket.limits import RATE_WINDOW, GateLimits, RateBudget, SourceBudgets
 
 _RESERVED_FILES = 128
 _IPV6_SITE = 64
 """Bits of an IPv6 address that one site holds all addresses of (RFC 6177): they count as one source."""
+MAX_SOURCES = 1 << 16
+"""Of how many sources the handshakes are kept apart: that takes some ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Gate:
         self._memory_is_full = False
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
-        # Those of the last ten seconds, and half of those before.
+        rate = limits.max_handshake_rate_per_source
+        self._budgets = SourceBudgets(rate, MAX_SOURCES) if rate else None
+        # What each source has asked for, refused or not: of the last ten seconds, and half of what was before.
         self._handshakes_by_source: Counter[str] = Counter()
         self._all_handshakes = 0
         self._window_end = 0.0
@@ -80,9 +84,12 @@ class Gate:
     def handshake(self, source: str, now: float) -> Denial | None:
         """Count a handshake, at `now` in seconds of a monotonic clock.
 
-        If there are too many in all, that is for the sources to bear that take no less than the average one.
+        A source may have its own rate, and is refused for nothing but what is beyond that: what it was refused costs it
+        nothing. If there are too many in all, somebody has to be refused who kept to that. Those are the sources that
+        have asked for at least as much as the average one lately, so that one that asks for much keeps none from
+        getting in that asks for little.
         """
-        if now >= self._window_end:
+        if now >= self._window_end or len(self._handshakes_by_source) >= MAX_SOURCES:
             self._window_end = now + RATE_WINDOW
             halves = {group: count // 2 for group, count in self._handshakes_by_source.items() if count > 1}
             self._handshakes_by_source = Counter(halves)
@@ -90,12 +97,15 @@ class Gate:
         group = _group(source)
         self._handshakes_by_source[group] += 1
         self._all_handshakes += 1
-        count = self._handshakes_by_source[group]
-        rate = self._limits.max_handshake_rate_per_source
-        if rate and count > rate * RATE_WINDOW and not self.trusts(source):
+        budgets = None if self._budgets is None or self.trusts(source) else self._budgets
+        if budgets is not None and not budgets.spend(group, now):
             return TOO_MANY_HANDSHAKES
         if self._limits.max_handshake_rate and not self._handshakes.spend(now):
-            return BUSY if count * len(self._handshakes_by_source) >= self._all_handshakes else None
+            count = self._handshakes_by_source[group]
+            if count * len(self._handshakes_by_source) >= self._all_handshakes:
+                if budgets is not None:
+                    budgets.give_back(group)
+                return BUSY
         return None
 
     def trusts(self, address: str) -> bool:

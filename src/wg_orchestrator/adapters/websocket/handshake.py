@@ -2,8 +2,10 @@ import binascii
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import Any
 from urllib.parse import unquote
 
@@ -38,6 +40,13 @@ class Request:
         """Whether it asks to be upgraded (RFC 9110, section 7.8) to a WebSocket."""
         return b"websocket" in _tokens(self.headers, b"upgrade") and b"upgrade" in _tokens(self.headers, b"connection")
 
+    def has_body(self) -> bool:
+        """Whether a body is to come after it (RFC 9112, section 6)."""
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                return True
+        return False
+
 
 class Handshake:
     """A client's opening handshake."""
@@ -51,7 +60,7 @@ class Handshake:
             raise BadHandshake("Host is given once")  # RFC 9112, section 3.2
         if counts[b"sec-websocket-key"] > 1:
             raise BadHandshake("Sec-WebSocket-Key is given once")
-        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+        if request.has_body():
             raise BadHandshake("a handshake has no body")
         if request.method != "GET" or request.http_version != "1.1":
             raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
@@ -94,6 +103,18 @@ def websocket_scope(request: Request, scheme: str, client: str, root_path: str) 
             for token in value.decode("latin-1").split(",")
         ],
     }
+
+
+def host_name(host: str) -> str:
+    """The name in a Host field (RFC 9110, section 7.2): without port and final dot, in lower case. An IPv6 address is
+    in brackets there, and in its shortest form here.
+    """
+    if host.startswith("["):
+        inner = host[1:].partition("]")[0]
+        with suppress(ValueError):
+            return f"[{IPv6Address(inner).compressed}]"
+        return ""
+    return host.partition(":")[0].removesuffix(".").lower()
 
 
 def refusal(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:

@@ -62,3 +62,38 @@ class RateBudget:
             return False
         self._left -= 1
         return True
+
+    def give_back(self) -> None:
+        """Take back what was spent last."""
+        self._left += 1
+
+
+class SourceBudgets:
+    """A RateBudget for each source. One that is full again is forgotten, as that of a new source is full."""
+
+    __slots__ = ("_budgets", "_full_after", "_max_sources", "_rate")
+
+    def __init__(self, rate: float, max_sources: int = 1 << 16) -> None:
+        """Of more than `max_sources` the one that has asked least lately is forgotten, too."""
+        self._rate = rate
+        self._max_sources = max_sources
+        self._full_after = max(RATE_WINDOW, 1 / rate)
+        # Who has asked last stands last.
+        self._budgets: dict[str, tuple[RateBudget, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._budgets)
+
+    def spend(self, source: str, now: float) -> bool:
+        """Take one of that source's, at `now` in seconds of a monotonic clock; False if there is none left."""
+        budget = self._budgets.pop(source)[0] if source in self._budgets else RateBudget(self._rate)
+        self._budgets[source] = budget, now
+        while (first := next(iter(self._budgets))) != source:
+            if now - self._budgets[first][1] < self._full_after and len(self._budgets) <= self._max_sources:
+                break
+            del self._budgets[first]
+        return budget.spend(now)
+
+    def give_back(self, source: str) -> None:
+        """Take back what that source has just spent."""
+        self._budgets[source][0].give_back()

@@ -26,8 +26,8 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_budget", "_call", "_context", "_deadline", "_handshake", "_on_gone", "_phase", "_ping", "_reader", "_source",
-        "_transport",
+        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_on_gone", "_phase", "_ping", "_reader",
+        "_source", "_transport",
     )  # fmt: skip
 
     def __init__(self, context: ServerContext, source: str) -> None:
@@ -39,6 +39,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._reader: FrameReader | None = None
         self._call: AsgiCall | None = None
         self._on_gone: Callable[[str], None] | None = None
+        self._ending = ""
         self._deadline: Deadlines[Upgraded] | None = None
         self._ping = b""
         self._budget = RateBudget(context.limits.max_frame_rate)
@@ -143,7 +144,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def run(self, on_gone: Callable[[str], None]) -> None:
         if self._phase is not Phase.OPEN:
-            on_gone("connection lost")
+            on_gone(self._ending)
             return
         self._on_gone = on_gone
         self.resume_reading()
@@ -288,6 +289,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _end(self, code: int, reason: str) -> None:
         """Tell whoever lives on this connection that it has ended: the application or the new owner, once."""
         call, on_gone, self._on_gone = self._call, self._on_gone, None
+        self._ending = self._ending or reason
         if on_gone is not None:
             on_gone(reason)
         elif call is not None:

@@ -12,14 +12,17 @@ from wg_orchestrator.adapters.websocket.handshake import Headers, Request, refus
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 
 _END_OF_HEAD = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
-_BEGINNING_OF_ONE = re.compile(rb"[A-Z]{1,16}( |$)")
+_BLANK = b"\r\n"
+"""What empty lines are made of. Before a request they are not minded (RFC 9112, section 2.2), but they count."""
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+( HTTP/[0-9]\.[0-9])?\r\n")
+_BEGINNING_OF_ONE = re.compile(rb"$|[A-Z]{1,16}( |$)")
 _LEAST_READ = 64
 """Bytes that a read counts for at the least: it is its number that costs."""
 
 _OVERDUE = "request timeout"
 _TOO_LARGE = Denial(431, "request too large")
 _MALFORMED = Denial(400, "malformed request")
+_BODY = Denial(400, "a request has no body")
 _STOPPING = Denial(503, "service restart")
 
 
@@ -27,7 +30,8 @@ class RequestProtocol(asyncio.Protocol):
     """A connection until its request is there: then it is a WebSocket, or a plain HTTP request that uvicorn answers.
 
     Holds the request's bytes and nothing else, as it may be one of many that will never come to an end: within the
-    request timeout a connection has become a WebSocket, or it is cut.
+    request timeout a connection has become a WebSocket, or it is cut. A request ends with its head, as none here has a
+    body; only a WebSocket has a use for what comes after it.
     """
 
     __slots__ = ("_context", "_denial", "_file", "_head", "_room", "_source", "_transport")
@@ -69,22 +73,34 @@ class RequestProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         if self._head is not None:
-            self._deny(_STOPPING)
+            self.deny(_STOPPING)
 
     def data_received(self, data: bytes) -> None:
         if self._head is None:  # Answered: what still comes is only waited out.
             return
         self._room -= max(len(data), _LEAST_READ)
-        self._head += data
-        end = self._head.find(_END_OF_HEAD)
+        self._head = head = self._head + data
+        start = len(head) - len(head.lstrip(_BLANK))
+        end = head.find(_END_OF_HEAD, start)
         if end > self._context.max_request_size:
-            self._deny(_TOO_LARGE)
+            self.deny(_TOO_LARGE)
+        elif not (_BEGINNING_OF_ONE if head.find(b"\n", start) < 0 else _REQUEST_LINE).match(head, start):
+            self.deny(_MALFORMED)
         elif end >= 0:
-            self._answer(self._head)
-        elif not (_REQUEST_LINE if b"\n" in self._head else _BEGINNING_OF_ONE).match(self._head):
-            self._deny(_MALFORMED)
+            end += len(_END_OF_HEAD)
+            self._answer(head[start:end], head[end:])
         elif self._room <= 0:
-            self._deny(_TOO_LARGE)
+            self.deny(_TOO_LARGE)
+
+    def deny(self, denial: Denial) -> None:
+        """Answer with this, and end the connection."""
+        self._head = None
+        self._context.telemetry.refused(denial.reason, self._source)
+        headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if denial.status in (429, 503):
+            headers.append((b"retry-after", b"1"))
+        self._transport.write(refusal(denial.status, headers, denial.reason.encode()))
+        self._transport.close()
 
     def _peer(self) -> str:
         name = self._transport.get_extra_info("peername")
@@ -96,60 +112,61 @@ class RequestProtocol(asyncio.Protocol):
         self._denial = self._context.gate.count(source)
         return self._denial is not CUT
 
-    def _answer(self, data: bytes) -> None:
+    def _answer(self, head: bytes, early: bytes) -> None:
         fields = _Fields()
         parser = httptools.HttpRequestParser(fields)
         try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            request = Request(
-                parser.get_method().decode("ascii"), fields.target, parser.get_http_version(), fields.headers
-            )
-            if request.wants_websocket():
-                self._upgrade(request, data[upgrade.args[0] :])
-                return
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # Whether it is one that we know, the fields say.
         except httptools.HttpParserError:
-            self._deny(_MALFORMED)
+            self.deny(_MALFORMED)
             return
-        self._let_go(_HttpExchange(self._context, self._source), data)
+        if not fields.are_complete:
+            self.deny(_MALFORMED)
+            return
+        request = Request(parser.get_method().decode("ascii"), fields.target, parser.get_http_version(), fields.headers)
+        if not self._source:
+            self._attribute(self._context.gate.forwarded(request.headers) or self._peer())
+        if request.wants_websocket():
+            self._upgrade(request, early)
+        elif request.has_body():
+            self.deny(_BODY)
+        else:
+            self._exchange(head)
 
     def _upgrade(self, request: Request, early: bytes) -> None:
         context = self._context
-        if not self._source:
-            self._attribute(context.gate.forwarded(request.headers) or self._peer())
-        if denial := self._denial or context.gate.handshake(self._source, context.clock.time()):
-            self._deny(denial)
+        # By the loop's own time: those who came while it was stopped came in all of that time.
+        now = asyncio.get_running_loop().time()
+        if denial := self._denial or context.gate.handshake(self._source, now):
+            self.deny(denial)
             return
         protocol = WebSocketProtocol(context, self._source)
+        context.requests.discard(self)
         self._let_go(protocol)
         scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
         protocol.upgrade(request, scheme, early, AT_CAPACITY if context.gate.is_full(self._file) else None)
 
-    def _let_go(self, protocol: "WebSocketProtocol | _HttpExchange", data: bytes = b"") -> None:
+    def _exchange(self, head: bytes) -> None:
+        exchange = _HttpExchange(self._context, self)
+        self._let_go(exchange)
+        exchange.begin(head, self._source)
+
+    def _let_go(self, protocol: "WebSocketProtocol | _HttpExchange") -> None:
         self._head = None
-        self._context.requests.discard(self)
         self._context.state.connections.discard(self)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        if data:
-            protocol.data_received(data)
-
-    def _deny(self, denial: Denial) -> None:
-        self._head = None
-        self._context.telemetry.refused(denial.reason, self._source)
-        headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
-        if denial.status in (429, 503):
-            headers.append((b"retry-after", b"1"))
-        self._transport.write(refusal(denial.status, headers, denial.reason.encode()))
-        self._transport.close()
 
 
 class _Fields:
-    """What httptools finds in a request."""
+    """What httptools finds in the head of one request."""
 
     def __init__(self) -> None:
         self.target = b""
         self.headers: Headers = []
+        self.are_complete = False
 
     def on_url(self, part: bytes) -> None:
         self.target += part
@@ -157,29 +174,32 @@ class _Fields:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 
+    def on_headers_complete(self) -> None:
+        self.are_complete = True
+
 
 class _HttpExchange(HttpToolsProtocol):
-    """One plain HTTP request and its response, within the request timeout."""
+    """One plain HTTP request and its response, in what the connection has left of its request timeout."""
 
-    def __init__(self, context: ServerContext, source: str) -> None:
+    def __init__(self, context: ServerContext, request: RequestProtocol) -> None:
         super().__init__(context.config, context.state, {})
-        self._context = context
-        self._source = source
+        self._request = request
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._context.requests.add(self)
+    def begin(self, head: bytes, source: str) -> None:
+        """Have the request answered that has this head, and no body."""
+        self.client = (source, 0)
+        super().data_received(head)
+
+    def data_received(self, data: bytes) -> None:
+        """What comes after the request is not kept, nor read."""
+
+    def send_400_response(self, msg: str) -> None:
+        self._request.deny(_MALFORMED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._context.requests.discard(self)
-        self._context.gate.leave()
-        if self._source:
-            self._context.gate.discount(self._source)
+        self._request.connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.cycle.keep_alive = False
-
-    def request_overdue(self) -> None:
-        self.transport.abort()

@@ -5,13 +5,15 @@ from contextlib import suppress
 from functools import partial
 
 from fastapi import WebSocket
+from fastapi.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.close import REFUSALS, Close
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
-from wg_orchestrator.adapters.websocket.handshake import Headers
+from wg_orchestrator.adapters.websocket.handshake import Headers, host_name
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
@@ -28,6 +30,25 @@ class _Refused(Exception):
         self.close = close
 
 
+def _source(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
+class Nowhere:
+    """The ASGI application at all paths where there is nothing: a refusal like any other, counted and logged."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._telemetry.refused("nothing at this path", _source(scope))
+        if scope["type"] == "websocket":
+            with suppress(Gone):
+                await WebSocketClose()(scope, receive, send)
+        else:
+            await PlainTextResponse("nothing at this path", 404)(scope, receive, send)
+
+
 class PeerEndpoint:
     """Where peers come in: the ASGI application for a WebSocket at `/tenants/{tenant_id}`, protocol v1."""
 
@@ -35,12 +56,16 @@ class PeerEndpoint:
         self,
         service: MembershipService[Connection],
         limits: ConnectionLimits,
+        allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str],
         telemetry: Telemetry,
     ) -> None:
-        """`allowed_origins` are web origins that may connect besides the service's own; `*` is any."""
+        """`allowed_hosts` are the names that the service goes by, as `host_name` gives them; if there are none, any.
+        `allowed_origins` are web origins that may connect besides the service's own; `*` is any.
+        """
         self._service = service
         self._limits = limits
+        self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
         self._telemetry = telemetry
         self._leaving: set[asyncio.Task[None]] = set()
@@ -51,7 +76,7 @@ class PeerEndpoint:
         connection: Connection = (
             extension["connection"] if extension else AsgiConnection(WebSocket(scope, receive, send), self._limits)
         )
-        source = scope["client"][0] if scope.get("client") else ""
+        source = _source(scope)
         with suppress(Gone):
             await self._receive(connection, scope["path_params"]["tenant_id"], scope["headers"], source)
 
@@ -62,6 +87,10 @@ class PeerEndpoint:
         except InvalidTenantId as error:
             self._telemetry.refused("bad tenant id", source)
             await connection.deny(400, str(error))
+            return
+        if not self._host_allowed(headers):
+            self._telemetry.refused("host not allowed", source, tenant)
+            await connection.deny(421, "host not allowed")
             return
         if not self._origin_allowed(headers):
             self._telemetry.refused("origin not allowed", source, tenant)
@@ -140,6 +169,11 @@ class PeerEndpoint:
         self._waiting_to_leave = None
         while self._leaving:
             await asyncio.wait(self._leaving)
+
+    def _host_allowed(self, headers: Headers) -> bool:
+        # A page may give its own name the service's address (DNS rebinding): its origin is then the Host, too.
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        return not self._allowed_hosts or (len(hosts) == 1 and host_name(hosts[0]) in self._allowed_hosts)
 
     def _origin_allowed(self, headers: Headers) -> bool:
         # Browsers let any page open a WebSocket and say from where (RFC 6455, section 10.2); nobody else says it.

@@ -5,6 +5,7 @@ from wg_orchestrator.adapters.websocket.handshake import (
     Handshake,
     Headers,
     Request,
+    host_name,
     refusal,
     websocket_scope,
 )
@@ -71,3 +72,15 @@ def test_a_refusal_is_a_whole_response_with_its_own_framing() -> None:
     assert response == (
         b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("wg.example", "wg.example"), ("WG.Example.:8000", "wg.example"), ("192.0.2.1:80", "192.0.2.1"),
+        ("[2001:DB8:0::1]:8000", "[2001:db8::1]"), ("[::1]", "[::1]"), ("[nonsense]", ""), ("[::1", "[::1]"), ("", ""),
+        (":8000", ""), ("wg.example..", "wg.example."), ("wg.example@evil", "wg.example@evil"),
+    ],
+)  # fmt: skip
+def test_a_hosts_name_is_without_port_and_final_dot_and_in_lower_case(host: str, name: str) -> None:
+    assert host_name(host) == name
