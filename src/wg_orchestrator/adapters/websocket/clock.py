@@ -1,5 +1,6 @@
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -11,20 +12,31 @@ STALL = 0.5
 """Seconds without a beat from which on the loop was stalled: stopped, swapped out, or kept busy."""
 
 
+def real_time() -> float:
+    """Seconds of a clock that never stands still: not while the process is stopped, the machine suspended (where there
+    is a CLOCK_BOOTTIME, clock_gettime(2)), or one turn of the loop takes long: its own time is that of the turn's start.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
+
+
+_HAS_BOOT_TIME = hasattr(time, "CLOCK_BOOTTIME")
+
+
 class LoopClock:
-    """The event loop's time, less the time in which it was stalled.
+    """Real time, less the time in which the event loop was stalled.
 
     While a process is stopped, pongs wait in the kernel. When it goes on, a loop looks at its timers first: each peer
     would be out for a silence that was ours. By this clock no time has passed.
     """
 
     def __init__(self) -> None:
-        self._stalled = 0.0
+        self.stalled = 0.0
+        """Seconds of all stalls so far, as of the last call of `time`. What peers sent meanwhile came all at once."""
         self._last_beat: float | None = None
 
     def beat(self) -> float:
         """To be called every BEAT seconds, for as long as stalls are to be noticed. How late it is, in seconds."""
-        now, last = asyncio.get_running_loop().time(), self._last_beat
+        now, last = real_time(), self._last_beat
         self.time()
         self._last_beat = now
         return 0.0 if last is None else max(0.0, now - last - BEAT)
@@ -34,11 +46,11 @@ class LoopClock:
         self._last_beat = None
 
     def time(self) -> float:
-        now = asyncio.get_running_loop().time()
+        now = real_time()
         if self._last_beat is not None and now - self._last_beat > STALL:
-            self._stalled += now - self._last_beat
+            self.stalled += now - self._last_beat
             self._last_beat = now
-        return now - self._stalled
+        return now - self.stalled
 
 
 class Deadlines(Generic[Item]):

@@ -77,8 +77,8 @@ class Gate:
             if not self._by_source[group]:
                 del self._by_source[group]
 
-    def handshake(self, source: str, now: float) -> Denial | None:
-        """Count a handshake, at `now` in seconds of a monotonic clock.
+    def handshake(self, source: str, now: float, stalled: float = 0.0) -> Denial | None:
+        """Count a handshake, at `now` in seconds of a monotonic clock that has stood still for `stalled` in all.
 
         If there are too many in all, that is for the sources to bear that take no less than the average one.
         """
@@ -94,7 +94,7 @@ class Gate:
         rate = self._limits.max_handshake_rate_per_source
         if rate and count > rate * RATE_WINDOW and not self.trusts(source):
             return TOO_MANY_HANDSHAKES
-        if self._limits.max_handshake_rate and not self._handshakes.spend(now):
+        if self._limits.max_handshake_rate and not self._handshakes.spend(now, stalled):
             return BUSY if count * len(self._handshakes_by_source) >= self._all_handshakes else None
         return None
 

@@ -1,4 +1,3 @@
-import math
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -43,20 +42,30 @@ RATE_WINDOW = 10.0
 class RateBudget:
     """How much more there may be: `rate` a second, and after a quiet time as many at once as in ten seconds.
 
-    A token bucket (https://www.rfc-editor.org/rfc/rfc2697 has the idea).
+    A token bucket (https://www.rfc-editor.org/rfc/rfc2697 has the idea). A stall of ours is no quiet time: what was
+    sent in it, at the rate, comes after it all at once, on top of what may come at once anyway.
     """
 
-    __slots__ = ("_at", "_left", "_rate")
+    __slots__ = ("_at", "_left", "_rate", "_stalled")
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, stalled: float = 0.0) -> None:
+        """`stalled` is as for `spend`: what was before this budget is nothing to it."""
         self._rate = rate
-        self._left = math.inf
+        self._left = max(1.0, rate * RATE_WINDOW)
         self._at = 0.0
+        self._stalled = stalled
 
-    def spend(self, now: float) -> bool:
-        """Take one, at `now` in seconds of a monotonic clock; False if there is none left."""
+    def spend(self, now: float, stalled: float = 0.0) -> bool:
+        """Take one; False if there is none left. `now` is in seconds of a monotonic clock that stands still in stalls,
+        `stalled` how many seconds it has stood still in all.
+        """
         rate = self._rate
-        self._left = min(self._left + (now - self._at) * rate, max(1.0, rate * RATE_WINDOW))
+        most = max(1.0, rate * RATE_WINDOW)
+        if self._left < most:  # More is left of a stall.
+            self._left = min(self._left + (now - self._at) * rate, most)
+        if stalled > self._stalled:
+            self._left += (stalled - self._stalled) * rate
+            self._stalled = stalled
         self._at = now
         if self._left < 1:
             return False

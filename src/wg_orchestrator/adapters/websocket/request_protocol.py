@@ -117,7 +117,8 @@ class RequestProtocol(asyncio.Protocol):
         context = self._context
         if not self._source:
             self._attribute(context.gate.forwarded(request.headers) or self._peer())
-        if denial := self._denial or context.gate.handshake(self._source, context.clock.time()):
+        now = context.clock.time()
+        if denial := self._denial or context.gate.handshake(self._source, now, context.clock.stalled):
             self._deny(denial)
             return
         protocol = WebSocketProtocol(context, self._source)

@@ -153,3 +153,9 @@ def test_a_forwarded_client_is_the_last_that_is_no_trusted_proxy(values: list[st
 def test_only_listed_proxies_are_trusted(address: str, trusted: bool) -> None:
     assert a_gate(trusted_proxies=PROXIES).trusts(address) == trusted
     assert not a_gate().trusts(address)
+
+
+def test_handshakes_that_waited_for_a_stall_to_end_are_not_too_many() -> None:
+    gate = a_gate(max_handshake_rate=1)
+    assert [gate.handshake("a", 1.0) for _ in range(10)] == [None] * 10
+    assert [gate.handshake("a", 1.0, stalled=20.0) for _ in range(21)] == [None] * 20 + [BUSY]
