@@ -13,8 +13,8 @@ STALL = 0.5
 
 
 def real_time() -> float:
-    """Seconds of a clock that never stands still: not while the process is stopped, the machine suspended (where there
-    is a CLOCK_BOOTTIME, clock_gettime(2)), or one turn of the loop takes long: its own time is that of the turn's start.
+    """Seconds of a clock that never stands still: not in a stopped process, not in a suspended machine (where there is
+    CLOCK_BOOTTIME, clock_gettime(2)), and not within a turn of the event loop, whose own time is that of its start.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
 
@@ -77,7 +77,11 @@ class Deadlines(Generic[Item]):
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
-        if len(self._due) > self._max_items:
+        self.shrink(self._max_items)
+
+    def shrink(self, most: float) -> None:
+        """Of more than `most` items the first ones are due at once."""
+        while len(self._due) > most:
             first = next(iter(self._due))
             del self._due[first]
             self._on_due(first)

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wg_orchestrator.adapters.websocket.limits import RATE_WINDOW, GateLimits, RateBudget
 
 _RESERVED_FILES = 128
+_FEW = 16
 _IPV6_SITE = 64
 """Bits of an IPv6 address that one site holds all addresses of (RFC 6177): they count as one source."""
 
@@ -38,6 +39,9 @@ class Gate:
         # the top are kept for telling newcomers so; the last of them, for what else the process has to open.
         self._files = max_files - min(_RESERVED_FILES, max_files // 4)
         self._files_at_all = max_files - min(_RESERVED_FILES, max_files // 4) // 4
+        self._connections = limits.max_connections
+        self.few = max(_FEW, min(self._connections, self._files) // 16)
+        """Those of one kind that do not go on, at the most, while there is a crowd."""
         self._memory_is_full = False
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
@@ -59,6 +63,13 @@ class Gate:
     def is_full(self, file: int) -> bool:
         """Whether a connection with this file number is one too many."""
         return self.open > self._limits.max_connections or file >= self._files or self._memory_is_full
+
+    def is_crowded(self, file: int) -> bool:
+        """Whether a connection with this file number is among the last eighth that there is room for: then those that
+        do not go on have to make room for it.
+        """
+        connections, files = self._connections - self._connections // 8, self._files - self._files // 8
+        return self.open > connections or file >= files or self._memory_is_full
 
     def count(self, source: str) -> Denial | None:
         """Count a connection as that source's, until `discount`. Beyond twice the limit it is to be cut at once."""

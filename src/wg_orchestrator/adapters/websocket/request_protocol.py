@@ -1,5 +1,6 @@
 import asyncio
 import re
+import ssl
 from typing import cast
 
 import httptools
@@ -18,6 +19,7 @@ _LEAST_READ = 64
 """Bytes that a read counts for at the least: it is its number that costs."""
 
 _OVERDUE = "request timeout"
+_NO_TLS = "no TLS handshake"
 _TOO_LARGE = Denial(431, "request too large")
 _MALFORMED = Denial(400, "malformed request")
 _STOPPING = Denial(503, "service restart")
@@ -47,6 +49,7 @@ class RequestProtocol(asyncio.Protocol):
         self._file = transport.get_extra_info("socket").fileno()
         host = self._peer()
         has_room = context.gate.enter(self._file)
+        context.make_room(self._file)
         if not context.gate.trusts(host):
             has_room &= self._attribute(host)
         if not has_room:
@@ -59,6 +62,8 @@ class RequestProtocol(asyncio.Protocol):
         context.requests.discard(self)
         context.state.connections.discard(self)
         context.gate.leave()
+        if isinstance(exc, ssl.SSLError):
+            context.telemetry.refused(_NO_TLS, self._source)
         if self._source:
             context.gate.discount(self._source)
 
@@ -72,6 +77,7 @@ class RequestProtocol(asyncio.Protocol):
             self._deny(_STOPPING)
 
     def data_received(self, data: bytes) -> None:
+        """A piece may be empty: of TLS, what carries no data counts too, its handshake to begin with."""
         if self._head is None:  # Answered: what still comes is only waited out.
             return
         self._room -= max(len(data), _LEAST_READ)
@@ -81,7 +87,7 @@ class RequestProtocol(asyncio.Protocol):
             self._deny(_TOO_LARGE)
         elif end >= 0:
             self._answer(self._head)
-        elif not (_REQUEST_LINE if b"\n" in self._head else _BEGINNING_OF_ONE).match(self._head):
+        elif self._head and not (_REQUEST_LINE if b"\n" in self._head else _BEGINNING_OF_ONE).match(self._head):
             self._deny(_MALFORMED)
         elif self._room <= 0:
             self._deny(_TOO_LARGE)
