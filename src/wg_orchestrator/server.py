@@ -4,6 +4,7 @@ import random
 import resource
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
@@ -16,6 +17,7 @@ from prometheus_client import start_http_server
 from wg_orchestrator.adapters.websocket.context import ServerContext
 from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 from wg_orchestrator.adapters.websocket.request_protocol import RequestProtocol
+from wg_orchestrator.adapters.websocket.tls import READ_SIZE, TlsConnection
 from wg_orchestrator.app import create_app
 from wg_orchestrator.certificate import BadCertificate, Certificate
 from wg_orchestrator.container import Container
@@ -90,18 +92,13 @@ class Server(uvicorn.Server):
         if self.lifespan.should_exit:
             self.should_exit = True
             return
-        tls = self._certificate
+        tls, loop = self._certificate, asyncio.get_running_loop()
         self.servers = [
-            await asyncio.get_running_loop().create_server(
-                lambda: RequestProtocol(self._context),
-                sock=self.listener,
-                backlog=self.config.backlog,
-                ssl=tls.context if tls else None,
-                ssl_handshake_timeout=self._settings.request_timeout if tls else None,
+            await loop.create_server(
+                self._over_tls(tls) if tls else self._plain, sock=self.listener, backlog=self.config.backlog
             )
         ]
         self.started = True
-        loop = asyncio.get_running_loop()
         if self._is_worker:
             loop.add_reader(sys.stdin.fileno(), self._abandoned)
         self._context.telemetry.gauge("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
@@ -112,6 +109,14 @@ class Server(uvicorn.Server):
             **({"metrics": f"http://{self.metrics_address}/metrics"} if self._metrics else {}),
         )
         self.ready.set()
+
+    def _plain(self) -> RequestProtocol:
+        return RequestProtocol(self._context)
+
+    def _over_tls(self, certificate: Certificate) -> Callable[[], TlsConnection]:
+        # The event loop's own TLS tells nobody of a connection before its handshake is done.
+        buffer = bytearray(READ_SIZE)
+        return lambda: TlsConnection(self._plain(), certificate.context, buffer)
 
     def _abandoned(self) -> None:
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())

@@ -63,6 +63,21 @@ async def test_a_stopped_service_gives_up_no_peer_whose_pong_comes_after(tmp_pat
         await _assert_all_are_in(service, peers)
 
 
+async def test_a_stopped_service_gives_up_no_peer_that_kept_to_its_frame_rate_meanwhile(tmp_path: Path) -> None:
+    with serving(tmp_path, max_frame_rate=100) as service:
+        peer = await RawClient.join(service, 1)
+        for number in range(990):  # All that it may send at once, or nearly so.
+            peer.send(Opcode.PING, b"%d" % number)
+        while await _next(peer, Opcode.PONG) != b"989":
+            pass
+        with service.stopped():
+            for number in range(200):
+                peer.send(Opcode.PING, b"%d" % number)
+            await anyio.sleep(2)
+        while await _next(peer, Opcode.PONG) != b"199":
+            pass
+
+
 async def _assert_all_are_in(service: ServiceProcess, peers: list[RawClient]) -> None:
     """Nobody was told of a leave, everybody is pinged again, and a newcomer sees and is seen by all."""
     for peer in peers:

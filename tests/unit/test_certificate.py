@@ -55,3 +55,7 @@ def test_what_can_not_be_used_leaves_the_former_certificate_in_place(tmp_path: P
 
 def test_old_versions_of_tls_are_not_spoken(tmp_path: Path) -> None:
     assert Certificate(*write_certificate(tmp_path, "x")).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_nobody_can_have_a_connection_renegotiated(tmp_path: Path) -> None:
+    assert Certificate(*write_certificate(tmp_path, "service")).context.options & ssl.OP_NO_RENEGOTIATION

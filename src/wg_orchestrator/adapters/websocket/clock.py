@@ -12,8 +12,18 @@ STALL = 0.5
 """Seconds without a beat from which on the loop was held up: stopped, swapped out, or busy."""
 
 
+def real_time() -> float:
+    """Seconds of a clock that never stands still: not in a stopped process, not in a suspended machine (where there is
+    CLOCK_BOOTTIME, clock_gettime(2)), and not within a turn of the event loop, whose own time is that of its start.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
+
+
+_HAS_BOOT_TIME = hasattr(time, "CLOCK_BOOTTIME")
+
+
 class LoopClock:
-    """The event loop's time, less the time in which it was stopped.
+    """Real time, less the time in which the process was stopped.
 
     While a process is stopped, or its machine is, peers can't be heard: each would be out for a silence that was ours.
     By this clock no time has passed. Time in which the loop was busy does count, or whoever keeps it busy would keep
@@ -21,13 +31,14 @@ class LoopClock:
     """
 
     def __init__(self) -> None:
-        self._stopped = 0.0
+        self.stalled = 0.0
+        """Seconds of all stops so far, as of the last call of `time`. What peers sent meanwhile came all at once."""
         self._cpu_time = 0.0
         self._last_beat: float | None = None
 
     def beat(self) -> float:
         """To be called every BEAT seconds, for as long as stalls are to be noticed. How late it is, in seconds."""
-        now, last = asyncio.get_running_loop().time(), self._last_beat
+        now, last = real_time(), self._last_beat
         self.time()
         self._last_beat, self._cpu_time = now, time.thread_time()
         return 0.0 if last is None else max(0.0, now - last - BEAT)
@@ -37,12 +48,12 @@ class LoopClock:
         self._last_beat = None
 
     def time(self) -> float:
-        now = asyncio.get_running_loop().time()
+        now = real_time()
         if self._last_beat is not None and now - self._last_beat > STALL:
             busy = time.thread_time() - self._cpu_time
-            self._stopped += max(0.0, now - self._last_beat - busy)
+            self.stalled += max(0.0, now - self._last_beat - busy)
             self._last_beat, self._cpu_time = now, self._cpu_time + busy
-        return now - self._stopped
+        return now - self.stalled
 
 
 class Deadlines(Generic[Item]):
@@ -69,7 +80,11 @@ class Deadlines(Generic[Item]):
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
-        if len(self._due) > self._max_items:
+        self.shrink(self._max_items)
+
+    def shrink(self, most: float) -> None:
+        """Of more than `most` items the first ones are due at once."""
+        while len(self._due) > most:
             first = next(iter(self._due))
             del self._due[first]
             self._on_due(first)

@@ -54,6 +54,14 @@ class ServerContext:
         self.pongs = Deadlines[Upgraded](clock, limits.ping_timeout, lambda one: one.pong_overdue())
         self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())
 
+    def make_room(self, file: int) -> None:
+        """Let a new connection, which has this file number, have no less room for those that wait in vain: half of the
+        last eighth may be without a request, half without a join, and who has been closed has been told so.
+        """
+        if self.gate.is_crowded(file):
+            for waiting in (self.requests, self.joins, self.closings):
+                waiting.shrink(self.gate.few)
+
     def start(self, call: Coroutine[Any, Any, None]) -> None:
         """Have an ASGI call run as a task that the server knows of."""
         task = asyncio.get_running_loop().create_task(call)

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wg_orchestrator.adapters.websocket.limits import RATE_WINDOW, GateLimits, RateBudget, SourceBudgets
 
 _RESERVED_FILES = 128
+_FEW = 16
 _IPV6_SITE = 64
 """Bits of an IPv6 address that one site holds all addresses of (RFC 6177): they count as one source."""
 MAX_SOURCES = 1 << 16
@@ -40,6 +41,9 @@ class Gate:
         # the top are kept for telling newcomers so; the last of them, for what else the process has to open.
         self._files = max_files - min(_RESERVED_FILES, max_files // 4)
         self._files_at_all = max_files - min(_RESERVED_FILES, max_files // 4) // 4
+        self._connections = limits.max_connections
+        self.few = max(_FEW, min(self._connections, self._files) // 16)
+        """Those of one kind that do not go on, at the most, while there is a crowd."""
         self._memory_is_full = False
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
@@ -64,6 +68,13 @@ class Gate:
         """Whether a connection with this file number is one too many."""
         return self.open > self._limits.max_connections or file >= self._files or self._memory_is_full
 
+    def is_crowded(self, file: int) -> bool:
+        """Whether a connection with this file number is among the last eighth that there is room for: then those that
+        do not go on have to make room for it.
+        """
+        connections, files = self._connections - self._connections // 8, self._files - self._files // 8
+        return self.open > connections or file >= files or self._memory_is_full
+
     def count(self, source: str) -> Denial | None:
         """Count a connection as that source's, until `discount`. Beyond twice the limit it is to be cut at once."""
         limit = self._limits.max_connections_per_source
@@ -81,8 +92,8 @@ class Gate:
             if not self._by_source[group]:
                 del self._by_source[group]
 
-    def handshake(self, source: str, now: float) -> Denial | None:
-        """Count a handshake, at `now` in seconds of a monotonic clock.
+    def handshake(self, source: str, now: float, stalled: float = 0.0) -> Denial | None:
+        """Count a handshake, at `now` in seconds of a monotonic clock that has stood still for `stalled` in all.
 
         A source may have its own rate, and is refused for nothing but what is beyond that: what it was refused costs it
         nothing. If there are too many in all, somebody has to be refused who kept to that. Those are the sources that
@@ -98,9 +109,9 @@ class Gate:
         self._handshakes_by_source[group] += 1
         self._all_handshakes += 1
         budgets = None if self._budgets is None or self.trusts(source) else self._budgets
-        if budgets is not None and not budgets.spend(group, now):
+        if budgets is not None and not budgets.spend(group, now, stalled):
             return TOO_MANY_HANDSHAKES
-        if self._limits.max_handshake_rate and not self._handshakes.spend(now):
+        if self._limits.max_handshake_rate and not self._handshakes.spend(now, stalled):
             count = self._handshakes_by_source[group]
             if count * len(self._handshakes_by_source) >= self._all_handshakes:
                 if budgets is not None:

@@ -42,7 +42,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._ending = ""
         self._deadline: Deadlines[Upgraded] | None = None
         self._ping = b""
-        self._budget = RateBudget(context.limits.max_frame_rate)
+        self._budget = RateBudget(context.limits.max_frame_rate, context.clock.stalled)
 
     # asyncio's callbacks
 
@@ -247,7 +247,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 self.close(closes.TEXT_ONLY)
 
     def _spend(self) -> None:
-        if not self._budget.spend(self._context.clock.time()):
+        clock = self._context.clock
+        if not self._budget.spend(clock.time(), clock.stalled):
             raise Violation(closes.POLICY.code, closes.POLICY.reason)
 
     # What is due

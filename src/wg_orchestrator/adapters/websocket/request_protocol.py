@@ -1,5 +1,6 @@
 import asyncio
 import re
+import ssl
 from typing import cast
 
 import httptools
@@ -20,6 +21,7 @@ _LEAST_READ = 64
 """Bytes that a read counts for at the least: it is its number that costs."""
 
 _OVERDUE = "request timeout"
+_NO_TLS = "no TLS handshake"
 _TOO_LARGE = Denial(431, "request too large")
 _MALFORMED = Denial(400, "malformed request")
 _BODY = Denial(400, "a request has no body")
@@ -51,6 +53,7 @@ class RequestProtocol(asyncio.Protocol):
         self._file = transport.get_extra_info("socket").fileno()
         host = self._peer()
         has_room = context.gate.enter(self._file)
+        context.make_room(self._file)
         if not context.gate.trusts(host):
             has_room &= self._attribute(host)
         if not has_room:
@@ -63,6 +66,8 @@ class RequestProtocol(asyncio.Protocol):
         context.requests.discard(self)
         context.state.connections.discard(self)
         context.gate.leave()
+        if isinstance(exc, ssl.SSLError):
+            context.telemetry.refused(_NO_TLS, self._source)
         if self._source:
             context.gate.discount(self._source)
 
@@ -76,6 +81,7 @@ class RequestProtocol(asyncio.Protocol):
             self.deny(_STOPPING)
 
     def data_received(self, data: bytes) -> None:
+        """A piece may be empty: of TLS, what carries no data counts too, its handshake to begin with."""
         if self._head is None:  # Answered: what still comes is only waited out.
             return
         self._room -= max(len(data), _LEAST_READ)
@@ -84,7 +90,7 @@ class RequestProtocol(asyncio.Protocol):
         end = head.find(_END_OF_HEAD, start)
         if end > self._context.max_request_size:
             self.deny(_TOO_LARGE)
-        elif not (_BEGINNING_OF_ONE if head.find(b"\n", start) < 0 else _REQUEST_LINE).match(head, start):
+        elif head and not (_BEGINNING_OF_ONE if head.find(b"\n", start) < 0 else _REQUEST_LINE).match(head, start):
             self.deny(_MALFORMED)
         elif end >= 0:
             end += len(_END_OF_HEAD)
@@ -137,9 +143,8 @@ class RequestProtocol(asyncio.Protocol):
 
     def _upgrade(self, request: Request, early: bytes) -> None:
         context = self._context
-        # By the loop's own time: those who came while it was stopped came in all of that time.
-        now = asyncio.get_running_loop().time()
-        if denial := self._denial or context.gate.handshake(self._source, now):
+        now = context.clock.time()
+        if denial := self._denial or context.gate.handshake(self._source, now, context.clock.stalled):
             self.deny(denial)
             return
         protocol = WebSocketProtocol(context, self._source)

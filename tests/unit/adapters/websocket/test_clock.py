@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wg_orchestrator.adapters.websocket.clock import BEAT, STALL, Deadlines, LoopClock
+from wg_orchestrator.adapters.websocket.clock import BEAT, STALL, Deadlines, LoopClock, real_time
 
 PassTime = Callable[[float], None]
 
@@ -21,6 +21,7 @@ async def pass_time(monkeypatch: pytest.MonkeyPatch) -> PassTime:
 
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
     monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # It passes without anybody being busy.
+    monkeypatch.setattr("wg_orchestrator.adapters.websocket.clock.real_time", lambda: now)
     return pass_time
 
 
@@ -57,6 +58,24 @@ async def test_no_time_passes_while_the_loop_is_stalled(pass_time: PassTime, ask
     pass_time(BEAT)
     clock.beat()
     assert clock.time() - started == pytest.approx(BEAT)
+
+
+async def test_a_stall_amid_a_turn_is_noticed_in_that_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop looks at the time once a turn: what it reads after the stall, in the same turn, would cost no time."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)
+    seconds = iter([10.0, 10.0, 40.0])
+    monkeypatch.setattr("wg_orchestrator.adapters.websocket.clock.real_time", lambda: next(seconds))
+    clock = LoopClock()
+    clock.beat()
+    clock.time()
+    assert clock.stalled == 30
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="there is no clock that goes on in a suspended machine")
+def test_a_suspended_machine_is_a_stalled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 4711.0}.__getitem__)
+    assert real_time() == 4711.0
 
 
 async def test_a_busy_loop_is_not_a_stalled_one(pass_time: PassTime) -> None:

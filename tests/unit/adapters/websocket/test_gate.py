@@ -153,3 +153,27 @@ def test_a_forwarded_client_is_the_last_that_is_no_trusted_proxy(values: list[st
 def test_only_listed_proxies_are_trusted(address: str, trusted: bool) -> None:
     assert a_gate(trusted_proxies=PROXIES).trusts(address) == trusted
     assert not a_gate().trusts(address)
+
+
+def test_handshakes_that_waited_for_a_stall_to_end_are_not_too_many() -> None:
+    gate = a_gate(max_handshake_rate=1)
+    assert [gate.handshake("a", 1.0) for _ in range(10)] == [None] * 10
+    assert [gate.handshake("a", 1.0, stalled=20.0) for _ in range(21)] == [None] * 20 + [BUSY]
+
+
+@pytest.mark.parametrize("max_files", [1024, 100_000])
+def test_the_last_eighth_of_the_room_is_crowded(max_files: int) -> None:
+    gate = a_gate(max_files, max_connections=80)
+    crowded = []
+    for _ in range(80):
+        gate.enter(10)
+        crowded.append(gate.is_crowded(10))
+    assert crowded == [False] * 70 + [True] * 10
+    assert not a_gate(1024).is_crowded(783)
+    assert a_gate(1024).is_crowded(784)  # Of the 896 that there is room for.
+
+
+def test_without_memory_left_there_is_a_crowd() -> None:
+    gate = a_gate(max_memory=1000)
+    gate.measure_memory(1001)
+    assert gate.is_crowded(10)

@@ -190,6 +190,33 @@ async def test_of_too_many_that_do_not_ask_to_join_the_oldest_is_told_that_its_t
     await turns()
 
 
+async def test_while_there_is_a_crowd_those_that_make_no_request_make_room() -> None:
+    """Else they would keep all others out for as long as they may take for their request."""
+    context = a_context(max_files=400)  # Room for 300 connections; from the 263rd file on it is a crowd.
+    visitors = [Visitor(context, file=number) for number in range(263)]
+    assert {visitor.transport.state for visitor in visitors} == {"open"}
+    newcomer = Visitor(context, file=263)
+    few = context.gate.few
+    assert [visitor.transport.state for visitor in visitors] == ["aborted"] * (264 - few) + ["open"] * (few - 1)
+    assert (await newcomer.send(HEAD)).startswith(b"HTTP/1.1 101")
+
+
+async def test_while_there_is_a_crowd_those_that_do_not_join_or_do_not_end_make_room() -> None:
+    context = a_context(Joined(), max_files=400)
+    silent = [Visitor(context, file=number) for number in range(40)]
+    closed = [Visitor(context, file=number) for number in range(40, 80)]
+    for visitor in silent:
+        await visitor.send(HEAD)
+    for visitor in closed:
+        await visitor.send(HEAD + b"\x83\x80mask")  # Closed by 1002.
+    assert (len(context.joins), len(context.closings)) == (40, 40)
+    Visitor(context, file=263)
+    assert (len(context.joins), len(context.closings)) == (context.gate.few, context.gate.few)
+    for task in list(context.state.tasks):
+        task.cancel()
+    await turns()
+
+
 async def test_a_connection_that_there_is_no_file_left_for_is_cut_at_once() -> None:
     context = a_context(max_files=100)
     visitor = Visitor(context, file=99)
