@@ -1,7 +1,7 @@
 """Faults, one at a time, at each call that some code makes of others."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -34,9 +34,16 @@ class Faults:
     def disarm(self) -> None:
         self._countdown = None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Calls that are the test's own do not count."""
+        countdown, self._countdown = self._countdown, None
+        yield
+        self._countdown = countdown
+
     def _failing(self, place: str, call: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
-        def fault() -> Any:
+        def fault() -> Iterator[None]:
             is_due = self._is_due()
             if is_due and not self._after:
                 self._strike(place)

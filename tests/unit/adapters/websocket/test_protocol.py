@@ -234,7 +234,8 @@ async def test_a_call_that_fails_between_the_welcome_and_the_handover_ends_its_c
 async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
     end: Callable[[WebSocketProtocol], None], reason: str
 ) -> None:
-    commit, reasons = asyncio.Event(), []
+    commit = asyncio.Event()
+    reasons: list[str] = []
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         connection = scope["extensions"][EXTENSION]["connection"]
