@@ -22,8 +22,8 @@ from wg_orchestrator.telemetry import Telemetry
 KEY_IN_USE = 4004
 _OBSERVER = 0
 _KEYS = range(1, 40)
-AT_ONCE = 1000
-"""Large joins, each with its leave: 650 KiB, more than an outbox and what the kernel takes."""
+AT_ONCE = 600
+"""Large joins, each with its leave: 390 KiB, more than an outbox and what the kernel takes."""
 _FAULTS: list[Place] = [
     (MembershipService, "size"),
     (WebSocketPeerNotifier, "welcome"),
