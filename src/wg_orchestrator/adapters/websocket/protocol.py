@@ -26,8 +26,8 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_on_gone", "_phase", "_ping", "_reader",
-        "_source", "_transport",
+        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_is_full", "_on_gone", "_phase", "_ping",
+        "_reader", "_room", "_source", "_transport",
     )  # fmt: skip
 
     def __init__(self, context: ServerContext, source: str) -> None:
@@ -42,6 +42,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self._ending = ""
         self._deadline: Deadlines[Upgraded] | None = None
         self._ping = b""
+        self._is_full = False
+        # Of a peer whose outbox is full: what may wait for it. What filled it, of whatever size, has gone out at once,
+        # and the peer has to take that before an outbox more has come.
+        self._room = 0
         self._budget = RateBudget(context.limits.max_frame_rate, context.clock.stalled)
 
     # asyncio's callbacks
@@ -64,12 +68,13 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(1006, "end of stream")
 
     def pause_writing(self) -> None:
+        self._is_full = True
+        self._room = self._transport.get_write_buffer_size() + self._context.limits.max_outbox_size
         if self._call is not None:
             self._call.pause_writing()
-        else:
-            self.close(closes.TOO_SLOW)
 
     def resume_writing(self) -> None:
+        self._is_full = False
         if self._call is not None:
             self._call.resume_writing()
 
@@ -133,7 +138,16 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def send(self, notices: Notices) -> None:
         if self._phase is Phase.OPEN and not self._transport.is_closing():
-            self._transport.write(notices.wire)
+            if self._is_full and not self._has_room(notices):
+                self.close(closes.TOO_SLOW)
+            else:
+                self._transport.write(notices.wire)
+
+    def _has_room(self, notices: Notices) -> bool:
+        waiting, outbox = self._transport.get_write_buffer_size(), self._context.limits.max_outbox_size
+        if waiting <= outbox:  # The peer has taken enough of what filled it: now these may fill it.
+            self._room = waiting + len(notices.wire) + outbox
+        return waiting <= self._room
 
     def close(self, close: Close) -> None:
         if self._phase is Phase.OPEN:
@@ -183,7 +197,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return self._phase is Phase.CONNECTING
 
     def call_ended(self, ending: Close) -> None:
-        if self._call is None:
+        if self._on_gone is not None:
             return  # The connection was handed over and goes on.
         if self._phase is Phase.CONNECTING:
             self.respond(500, (), b"internal error")
@@ -234,6 +248,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._await(self._context.pings)
                 # It has read all that came before: its welcome needs no room any more.
                 self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
+                if self._is_full:  # By what came after the ping.
+                    self.pause_writing()
         elif opcode is Opcode.TEXT:
             text = frames.decode_text(payload)
             if self._call is not None:
@@ -289,8 +305,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _end(self, code: int, reason: str) -> None:
         """Tell whoever lives on this connection that it has ended: the application or the new owner, once."""
-        call, on_gone, self._on_gone = self._call, self._on_gone, None
         self._ending = self._ending or reason
+        call, on_gone, self._on_gone = self._call, self._on_gone, None
         if on_gone is not None:
             on_gone(reason)
         elif call is not None:

@@ -164,11 +164,128 @@ async def test_a_full_outbox_ends_the_peer_at_once_and_the_connection_within_the
     protocol, transport, application = await joined(max_outbox_size=1000, close_timeout=0.0)
     assert transport.high_water == 1000 + len(frame(Opcode.TEXT, b"welcome"))
     protocol.pause_writing()
+    transport.buffered = 1001
+    protocol.send(Notices([Text(b"more")]))
     assert application.gone == 1
     assert transport.taken() == close_frame(4003, "too slow")
     await asyncio.sleep(0.001)
     assert transport.state == "aborted"
     assert application.gone == 1
+
+
+async def test_notices_of_any_size_go_out_and_an_outbox_more() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 5000
+    protocol.pause_writing()
+    for _ in range(10):
+        protocol.send(Notices([Text(b"x" * 98)]))
+        transport.buffered += 100
+    assert application.gone == 0
+    transport.buffered += 1
+    transport.taken()
+    protocol.send(Notices([Text(b"x")]))
+    assert application.reason == "too slow"
+    assert transport.taken() == close_frame(4003, "too slow")
+
+
+async def test_who_takes_what_it_is_sent_may_be_sent_the_same_again_and_again() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    for _ in range(10):
+        protocol.send(Notices([Text(b"x" * 5000)]))
+        transport.buffered = 5000
+        protocol.pause_writing()
+        protocol.send(Notices([Text(b"x")]))
+        transport.buffered = 0
+        protocol.resume_writing()
+    assert application.gone == 0
+
+
+async def test_an_outbox_that_has_room_again_may_be_filled_again() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    protocol.send(Notices([Text(b"x" * 2000)]))
+    transport.buffered = 2000
+    protocol.pause_writing()
+    transport.buffered = 1000  # Enough is taken; but the transport says so only when it has little left.
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 6000
+    protocol.send(Notices([Text(b"x")]))
+    assert application.gone == 0
+
+
+async def test_a_pong_does_not_end_the_room_for_what_was_said_after_its_ping() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000, ping_interval=0.0, ping_timeout=60)
+    while not transport.written:
+        await asyncio.sleep(0)
+    ping = transport.taken()
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 5000
+    protocol.pause_writing()
+    protocol.data_received(client_frame(Opcode.PONG, ping[2:]))
+    protocol.send(Notices([Text(b"x")]))
+    assert application.gone == 0
+
+
+async def test_an_outbox_that_was_emptied_is_not_full_any_more() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    transport.buffered = 10**6  # Not asked for: who keeps up costs one call less.
+    protocol.send(Notices([Text(b"more")]))
+    assert application.gone == 0
+
+
+async def test_a_call_that_is_cancelled_ends_its_connection() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await scope["extensions"][EXTENSION]["connection"].accept()
+        await asyncio.Event().wait()
+
+    _, transport, state = await upgraded(slow)
+    for task in state.tasks:
+        task.cancel()
+    await turns()
+    assert transport.taken().endswith(close_frame(1011, "internal error"))
+
+
+async def test_a_call_that_fails_between_the_welcome_and_the_handover_ends_its_connection() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        connection.welcome(Text(b"welcome"))
+        raise ZeroDivisionError
+
+    _, transport, _ = await upgraded(fails)
+    assert transport.taken().endswith(close_frame(1011, "internal error"))
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda protocol: protocol.data_received(client_frame(Opcode.CLOSE, b"")), "closed by the peer"),
+        (lambda protocol: protocol.eof_received(), "end of stream"),
+        (lambda protocol: protocol.connection_lost(None), "connection lost"),
+        (lambda protocol: protocol.shutdown(), "service restart"),
+    ],
+)
+async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
+    end: Callable[[WebSocketProtocol], None], reason: str
+) -> None:
+    commit = asyncio.Event()
+    reasons: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        await commit.wait()
+        connection.welcome(Text(b"welcome"))
+        await connection.run(reasons.append)
+
+    protocol, transport, _ = await upgraded(slow)
+    end(protocol)
+    commit.set()
+    await turns()
+    assert reasons == [reason]
+    assert frame(Opcode.TEXT, b"welcome") not in transport.written
 
 
 async def test_a_ping_that_is_answered_is_followed_by_another() -> None:
