@@ -7,6 +7,7 @@ from bench.identity import Identity
 
 class State(Enum):
     CONNECTING = auto()
+    SECURING = auto()
     HANDSHAKE = auto()
     JOINING = auto()
     MEMBER = auto()

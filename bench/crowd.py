@@ -1,14 +1,17 @@
 import itertools
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
+from typing import cast
 
 from bench import frames
 from bench.client import Client, State
 from bench.counting import CLOSE, COMMA, NOTICE, PING, cut_out_controls
 from bench.errors import BrokenPromise
+from bench.tls import TlsSocket
 
 SO_TIMESTAMPNS = 35
 """The kernel's own receive time, so that latency does not depend on how fast we read. Linux, not in `socket`."""
@@ -37,8 +40,11 @@ class Crowd:
     Raises BrokenPromise as soon as a member is closed or a client is refused for good.
     """
 
-    def __init__(self, *ports: int, count_joins: bool = False, sources: int = _SOURCES) -> None:
+    def __init__(
+        self, *ports: int, count_joins: bool = False, sources: int = _SOURCES, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._ports = ports
+        self._tls = tls
         self._count_joins = count_joins
         self.stamped: Callable[[Client], bool] = nobody
         """Who of those that connect from now on has `last_stamp` kept up to date."""
@@ -141,6 +147,8 @@ class Crowd:
             if client.state is _MEMBER and not client.pending:
                 try:
                     size = client.receive(buffer)
+                except BlockingIOError:  # A TLS record without data.
+                    continue
                 except OSError:
                     size = 0
                 if size and buffer.find(PING, 0, size) < 0 and buffer.find(CLOSE, 0, size) < 0:
@@ -180,9 +188,17 @@ class Crowd:
             error = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise BrokenPromise(f"no connection: error {error}")
-            client.sock.send(frames.handshake(client.tenant, self._ports[client.node]))
-            client.state = State.HANDSHAKE
             self._epoll.modify(client.sock.fileno(), select.EPOLLIN)
+            if self._tls is not None:
+                client.state = State.SECURING
+                client.sock = cast("socket.socket", TlsSocket(client.sock, self._tls))
+                client.receive = client.sock.recv_into
+                self._secure(client)
+            else:
+                self._ask(client)
+            return
+        if client.state is State.SECURING:
+            self._secure(client)
             return
         try:
             data = client.sock.recv(_READ_SIZE)
@@ -205,6 +221,19 @@ class Crowd:
                 self._shake_hands(client)
             if client.state is State.JOINING:
                 self._join(client)
+
+    def _secure(self, client: Client) -> None:
+        try:
+            cast("TlsSocket", client.sock).shake_hands()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise BrokenPromise(f"{client.identity.name} was cut off amid its TLS handshake") from error
+        self._ask(client)
+
+    def _ask(self, client: Client) -> None:
+        client.sock.send(frames.handshake(client.tenant, self._ports[client.node]))
+        client.state = State.HANDSHAKE
 
     def _shake_hands(self, client: Client) -> None:
         head, end, rest = client.pending.partition(b"\r\n\r\n")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench import frames
 from bench.identity import Identity
 from bench.stage import tenant
+from bench.tls import client_hello
 
 ATTACKED = tenant(1)
 """The members' tenant that is attacked, where one is."""
@@ -43,6 +44,14 @@ def _blank_line(_: int, port: int) -> bytes:
     return f"\r\n\r\nGET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Padding: ".encode()
 
 
+_CLIENT_HELLO = client_hello()
+
+
+def _beginning_of_tls(number: int, _: int) -> bytes:
+    """A third say nothing, a third stop amid their first record, the others have the service answer it."""
+    return (b"", _CLIENT_HELLO[: len(_CLIENT_HELLO) // 2], _CLIENT_HELLO)[number % 3]
+
+
 def _join(number: int) -> bytes:
     return Identity(number % 100_000, os.urandom(8)).join
 
@@ -71,6 +80,12 @@ class Attack:
     per_second: float = 2000.0
     """New connections at the most. More than the service can accept would measure the kernel's queues."""
     sources: int = 8
+    over_tls: bool = False
+    """Whether the service speaks TLS."""
+    record: int = 0
+    """Bytes of the block in each TLS record, of which a `bite` is sent at once; 0: the attackers do not speak TLS."""
+    growth: float = 4.0
+    """MB more that the service may have at the most, as a target."""
     answers: frozenset[str] = frozenset()
     """Which ends are right: an HTTP status, a close code, "closed" without a word, "reset"."""
 
@@ -103,6 +118,20 @@ ATTACKS = {
         Attack(
             "dribble", "members who send texts of 4,000 bytes, one byte at a time", 200, _own_tenant, _join,
             frames.masked(frames.TEXT, bytes(4000)), bite=1, per_second=200, answers=_VANISHED | _REFUSED | {"1008"},
+        ),
+        Attack(
+            "tls-stalled", "TLS handshakes that do not go on", 5000, _beginning_of_tls,
+            per_second=500, over_tls=True, growth=40.0, answers=_VANISHED,
+        ),
+        Attack(
+            "tls-dribble", "members who send TLS records of 4,000 bytes, one byte at a time", 200, _own_tenant, _join,
+            frames.masked(frames.TEXT, bytes(4000)), bite=1, per_second=50, over_tls=True, record=4000,
+            answers=_VANISHED | _REFUSED | {"1008", "4001"},
+        ),
+        Attack(
+            "tls-records", "members who send TLS records of one byte", 200, _own_tenant, _join,
+            frames.masked(frames.TEXT, bytes(4000)), per_second=50, over_tls=True, record=1,
+            answers=_VANISHED | _REFUSED | {"1008", "4001"},
         ),
         Attack(
             "joins", "joins and leaves from one address in one tenant", 64, _attacked_tenant, _join_and_leave,

@@ -20,6 +20,7 @@ import click
 from bench import frames
 from bench.crowd import IP_BIND_ADDRESS_NO_PORT, RST_ON_CLOSE
 from bench.hostile.attacks import ATTACKS, Attack
+from bench.tls import TlsSocket, client_context
 
 _SAY_EVERY = 0.2
 _READ_SIZE = 1 << 16
@@ -29,15 +30,18 @@ _HEARD_MAX = 1 << 20
 
 
 class Connection:
-    __slots__ = ("greeted", "heard", "number", "sent", "sock")
+    __slots__ = ("greeted", "heard", "number", "sealed", "sent", "sock", "tls")
 
     def __init__(self, number: int, sock: socket.socket) -> None:
         self.number = number
         self.sock = sock
+        self.tls: TlsSocket | None = None
+        self.sealed = b""
+        """What is left to be sent of a TLS record."""
         self.greeted = False
         self.heard = bytearray()
         self.sent = -1
-        """Bytes of blocks. Less than 0: the request is not out yet."""
+        """Bytes of blocks, under TLS of what carries them. Less than 0: the request is not out yet."""
 
 
 class Flooder:
@@ -45,6 +49,7 @@ class Flooder:
         self._attack = attack
         self._address = ("127.0.0.1", port)
         self._sources = itertools.cycle(f"127.0.1.{host}" for host in range(2, 2 + attack.sources))
+        self._context = client_context()
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
         self._numbers = itertools.count()
@@ -92,7 +97,9 @@ class Flooder:
 
     def _advance(self, connection: Connection, events: int) -> None:
         try:
-            if events & (select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+            if connection.tls is not None and connection.sent < 0:
+                self._speak(connection)  # Its TLS handshake goes on.
+            elif events & (select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
                 self._hear(connection, to_its_end=bool(events & ~(select.EPOLLIN | select.EPOLLOUT)))
             elif events & select.EPOLLOUT:
                 self._speak(connection)
@@ -104,8 +111,13 @@ class Flooder:
     def _speak(self, connection: Connection) -> None:
         attack, sock = self._attack, connection.sock
         if connection.sent < 0:
+            if attack.record and connection.tls is None:
+                connection.tls = TlsSocket(sock, self._context)
+                self._epoll.modify(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
+            if connection.tls is not None:
+                connection.tls.shake_hands()
             if request := attack.request(connection.number, self._address[1]):
-                sock.send(request)
+                (connection.tls or sock).send(request)
             connection.sent = 0
             if attack.greeting is not None or not attack.block:
                 self._epoll.modify(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
@@ -115,14 +127,24 @@ class Flooder:
                 self._epoll.modify(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
                 return
             # Wherever a send has ended amid a block, the next one goes on.
-            at = connection.sent % len(attack.block)
-            size = sock.send(attack.block[at : at + attack.bite])
+            if connection.tls is not None:
+                size = sock.send(self._sealed(connection, connection.tls)[: attack.bite])
+                connection.sealed = connection.sealed[size:]
+            else:
+                at = connection.sent % len(attack.block)
+                size = sock.send(attack.block[at : at + attack.bite])
             connection.sent += size
             self.sent += size
 
+    def _sealed(self, connection: Connection, tls: TlsSocket) -> bytes:
+        if not connection.sealed:
+            block, record = self._attack.block, self._attack.record
+            connection.sealed = b"".join(tls.seal(block[at : at + record]) for at in range(0, len(block), record))
+        return connection.sealed
+
     def _hear(self, connection: Connection, *, to_its_end: bool) -> None:
         while True:
-            data = connection.sock.recv(_READ_SIZE)
+            data = (connection.tls or connection.sock).recv(_READ_SIZE)
             if not data:
                 self._end(connection, "closed")
                 return
@@ -133,7 +155,7 @@ class Flooder:
         if not connection.greeted and connection.heard.startswith(b"HTTP/1.1 101") and b"\r\n\r\n" in connection.heard:
             connection.greeted = True
             if self._attack.greeting is not None:
-                connection.sock.send(self._attack.greeting(connection.number))
+                (connection.tls or connection.sock).send(self._attack.greeting(connection.number))
             if self._attack.block:  # From here on it does not read: what is answered stays in the service's hands.
                 self._epoll.modify(connection.sock.fileno(), select.EPOLLOUT | select.EPOLLRDHUP)
 

@@ -1,8 +1,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench import checks
+from bench.crowd import Crowd
 from bench.errors import BrokenPromise
 from bench.figure import percentiles
 from bench.hostile.attacks import ATTACKED, Attack
@@ -11,6 +13,7 @@ from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.hostile.traffic import Traffic
 from bench.stage import PATIENCE, SETTLE, Stage
+from bench.tls import client_context, write_certificate
 
 _AT_ONCE = 256
 _TURN = 0.002
@@ -36,7 +39,14 @@ class Flooded(Scenario):
         self.name = self.attack.name
         self.title = f"{self.attack.connections:,} connections: {self.attack.title}"
         self.settings = {}
-        self.targets = {"p99_with": 200.0, "growth": 4.0}
+        self.targets = {"p99_with": 200.0, "growth": self.attack.growth}
+
+    def more_settings(self, folder: Path) -> dict[str, object]:
+        names = ("tls_certificate", "tls_key")
+        return dict(zip(names, write_certificate(folder), strict=True)) if self.attack.over_tls else {}
+
+    def crowd(self, port: int) -> Crowd:
+        return Crowd(port, tls=client_context() if self.attack.over_tls else None)
 
     def run(self, stage: Stage, outcome: Outcome) -> None:
         server = stage.server

@@ -1,6 +1,8 @@
 import gc
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.contenders import SERVICE
 from bench.crowd import Crowd
@@ -34,6 +36,10 @@ class Scenario(ABC):
     targets: dict[str, float]
     """What each figure is to be at the most, on a quiet machine. It does not decide whether a promise was broken."""
 
+    def more_settings(self, folder: Path) -> dict[str, object]:
+        """Those that name files, which are written to a folder that lives as long as the service does."""
+        return {}
+
     def crowd(self, port: int) -> Crowd:
         return Crowd(port)
 
@@ -52,7 +58,10 @@ def play(scenario: Scenario, note: Note) -> Outcome:
     gc.disable()  # Collected between scenarios instead, when nobody waits for us.
     note("starting")
     try:
-        with Server(SERVICE, scenario.settings) as server:
+        with (
+            TemporaryDirectory(prefix="bench-") as folder,
+            Server(SERVICE, {**scenario.settings, **scenario.more_settings(Path(folder))}) as server,
+        ):
             crowd = scenario.crowd(server.port)
             try:
                 scenario.run(Stage(server, crowd, _BUDGET, note), outcome)

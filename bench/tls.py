@@ -1,0 +1,119 @@
+"""TLS as the clients of a benchmark need it: whoever the service is, nobody checks."""
+
+import datetime
+import errno
+import socket
+import ssl
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bench.server import HOST
+
+_READ_SIZE = 1 << 15
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate for this machine that nobody has signed, and its key, and say where they are."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+def client_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def client_hello() -> bytes:
+    """What a client sends first."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        client_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=HOST).do_handshake()
+    return outgoing.read()
+
+
+class TlsSocket:
+    """TLS on a connected socket that does not block, with as much of a socket's interface as is needed here."""
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
+        self.raw = raw
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=HOST)
+        self.fileno = raw.fileno
+        self.setsockopt = raw.setsockopt
+        self.shutdown = raw.shutdown
+        self.close = raw.close
+
+    def shake_hands(self) -> None:
+        """Go on with it. Raises BlockingIOError until it is done, and ConnectionResetError if it never will be."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not self._fill():
+                    raise ConnectionResetError(errno.ECONNRESET, "amid the TLS handshake") from None
+            else:
+                self._flush()
+                return
+
+    def seal(self, data: bytes) -> bytes:
+        """The record that carries this."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def send(self, data: bytes) -> int:
+        """All of it, which has to be little: as much as the kernel has room for."""
+        self.raw.sendall(self.seal(data))
+        return len(data)
+
+    def recv(self, _: int = _READ_SIZE) -> bytes:
+        """All that is there. Raises BlockingIOError if there is nothing."""
+        received = b""
+        while True:
+            try:
+                if not (data := self._tls.read(_READ_SIZE)):
+                    return received
+                received += data
+            except ssl.SSLWantReadError:
+                if received or not self._fill():
+                    return received
+
+    def recv_into(self, buffer: bytearray) -> int:
+        data = self.recv()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _fill(self) -> int:
+        data = self.raw.recv(_READ_SIZE)
+        self._incoming.write(data)
+        return len(data)
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self.raw.sendall(self._outgoing.read())
