@@ -1,13 +1,14 @@
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 import structlog
 
-from wg_orchestrator.adapters.nats.claim import Claim, Place
+from wg_orchestrator.adapters.nats.claim import Claim, Place, process_of
+from wg_orchestrator.adapters.nats.epoch import Epoch
 from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.vacancies import Vacancies, key_revision
 from wg_orchestrator.domain.errors import Conflict
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import Network
@@ -15,11 +16,6 @@ from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
-
-_Subject = TypeVar("_Subject")
-
-MAX_VACANT = 100_000
-"""Free addresses whose subject's revision is remembered. What is forgotten is asked for when it is needed."""
 
 
 class Ledger:
@@ -41,9 +37,9 @@ class Ledger:
         self._held: dict[Place, Claim] = {}
         self._by_key: dict[tuple[TenantId, PublicKey], Place] = {}
         self._by_node: defaultdict[str, set[Place]] = defaultdict(set)
-        self._vacant: OrderedDict[Place, int] = OrderedDict()
-        self._vacant_keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
+        self._vacancies = Vacancies()
         self.followers: list[Callable[[MembershipEvent], None]] = []
+        self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
         self.wanted: set[str] = set()
         """The sessions that live here, those of newcomers on their way included."""
@@ -60,7 +56,8 @@ class Ledger:
         return tenant or ExpectingTenant(tenant_id, self._network, self._max_peers)
 
     def count(self) -> int:
-        return len(self._tenants)
+        """How many tenants have peers, or expect one."""
+        return len(self._tenants) + len(self._opening)
 
     def expect(self, event: PeerJoined) -> None:
         """See ExpectingTenant.expect."""
@@ -89,11 +86,11 @@ class Ledger:
         """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
         held = self._held.get(claim.place)
         if held is not None and held.session == claim.session:
-            return _key_revision(held), held.revision
-        return self._vacant_keys.get((claim.tenant_id, claim.peer.public_key), 0), self._vacant.get(claim.place, 0)
+            return key_revision(held), held.revision
+        return self._vacancies.revisions(claim)
 
     def is_ours(self, claim: Claim) -> bool:
-        return claim.session.startswith(self.process)
+        return process_of(claim.session) == self.process
 
     def holds(self, claim: Claim) -> bool:
         """Whether the peer is in its tenant, for this one stay."""
@@ -122,6 +119,10 @@ class Ledger:
         else:
             self._vacated(claim)
 
+    def see_epoch(self, epoch: Epoch) -> None:
+        """Apply a message that opens the epoch."""
+        self.epoch = epoch
+
     def see_lease(self, node: str, lease: Lease | None) -> None:
         """Apply the next message on a lease; None is its end, and that of all claims of its node."""
         if lease is not None:
@@ -138,15 +139,20 @@ class Ledger:
 
     def reconcile(self, snapshot: Snapshot, store_was_lost: bool) -> None:
         """Go on from the stream as it is now, whatever was missed: leaves first, then joins."""
+        self.epoch = snapshot.epoch
         self.leases = snapshot.leases
-        for memory in (self.stale, self.ghosts, self._vacant, self._vacant_keys):
-            memory.clear()
+        in_doubt = {claim.session for claim in self.unbacked.values()}
+        self.stale.clear()
+        self.ghosts.clear()
+        self._vacancies.clear()
         for held in list(self._held.values()):
             claim = snapshot.claims.get(held.place)
             if claim is not None and claim.node in self.leases:
                 if claim.session != held.session:
                     self._leave(held)
-            elif held.session in self.wanted or (store_was_lost and not self.is_ours(held)):
+            elif held.session in self.wanted or (
+                (store_was_lost or held.session in in_doubt) and not self.is_ours(held)
+            ):
                 self._unback(replace(held, revision=claim.revision if claim else 0))
             else:
                 self._leave(held)
@@ -157,22 +163,35 @@ class Ledger:
         for node, lease in self.leases.items():
             if lease.settled:
                 self._settle(node)
+        self._opening = {tenant_id: tenant for tenant_id, tenant in self._opening.items() if tenant.expects}
+
+    def is_open(self) -> bool:
+        """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
+        return self.epoch is not None and self.epoch.is_open
 
     def is_settled(self) -> bool:
         """Whether the stream holds all claims of this process."""
         return not any(map(self.is_ours, self.unbacked.values()))
 
+    def are_all_settled(self) -> bool:
+        """Whether the stream holds all claims of all nodes that have a lease."""
+        return all(lease.settled for lease in self.leases.values())
+
     def give_up_missing(self) -> None:
-        """Wait no longer for other nodes to put back what a lost store held of theirs."""
-        for claim in [claim for claim in self.unbacked.values() if not self.is_ours(claim)]:
-            self._leave(claim)
+        """Wait no longer for the nodes that have not come back to put back what a lost store held of theirs."""
+        if self.unbacked:
+            back = {process_of(node) for node in self.leases} | {self.process}
+            self._let_go(lambda process: process not in back)
 
     def _settle(self, node: str) -> None:
         """What a node has not put back by now has left."""
-        process = node.rpartition("-")[0]
-        if self.unbacked and process != self.process:
-            for claim in [claim for claim in self.unbacked.values() if claim.session.startswith(process)]:
-                self._leave(claim)
+        settled = process_of(node)
+        if self.unbacked and settled != self.process:
+            self._let_go(lambda process: process == settled)
+
+    def _let_go(self, is_meant: Callable[[str], bool]) -> None:
+        for claim in [claim for claim in self.unbacked.values() if is_meant(process_of(claim.session))]:
+            self._leave(claim)
 
     def _recall(self, claims: Iterable[Claim]) -> None:
         """Have the tenants that are new here know who released which address, and in which order."""
@@ -202,9 +221,7 @@ class Ledger:
     def _vacated(self, claim: Claim) -> None:
         if claim.node:
             self.stale[claim.place] = claim
-        key = claim.tenant_id, claim.peer.public_key
-        _remember(self._vacant, claim.place, claim.revision)
-        _remember(self._vacant_keys, key, _key_revision(claim))
+        self._vacancies.remember(claim)
         held = self._held.get(claim.place)
         if held is None:
             return
@@ -263,15 +280,3 @@ class Ledger:
     def _tell(self, event: MembershipEvent) -> None:
         for follower in self.followers:
             follower(event)
-
-
-def _key_revision(claim: Claim) -> int:
-    """The message on a claim's key is the one before it in the stream: they are one batch."""
-    return max(claim.revision - 1, 0)
-
-
-def _remember(memory: OrderedDict[_Subject, int], subject: _Subject, revision: int) -> None:
-    memory[subject] = revision
-    memory.move_to_end(subject)
-    if len(memory) > MAX_VACANT:
-        memory.popitem(last=False)
