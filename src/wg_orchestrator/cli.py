@@ -27,6 +27,10 @@ from wg_orchestrator.workers import port_held, supervise
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_LONGEST_TEXT = 200
+"""Characters of what was given that an error repeats."""
+_LONGEST_DEMO = 86_400
+"""Seconds."""
 _SHORT = {"nats_url": ("--nats",)}
 
 
@@ -102,10 +106,12 @@ def join(url: str, name: str, public_key: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--peers", default=6, show_default=True, help="clients that come and go")
+@click.option("--peers", default=6, type=click.IntRange(0, 1000), show_default=True, help="clients that come and go")
 @click.option("--seconds", type=float, help="end by itself after that time [default: at Ctrl-C]")
 def demo(peers: int, seconds: float | None) -> None:
     """Run a service on a free local port, and a few peers that come and go, on one screen."""
+    if seconds is not None and not 0 <= seconds <= _LONGEST_DEMO:
+        raise click.BadParameter(f"not from 0 to {_LONGEST_DEMO}", param_hint="--seconds")
     configure_logging("error", "console")
     server = _server(_settings({"host": "127.0.0.1", "port": "0", "close_timeout": "1"}))
     with suppress(KeyboardInterrupt):
@@ -143,11 +149,23 @@ def _settings(options: dict[str, str]) -> Settings:
         return Settings(**options)  # type: ignore[arg-type]
     except ValidationError as invalid:
         _fail("; ".join(map(_fault, invalid.errors())), 2)
+    except UnicodeDecodeError:
+        _fail("can't read .env: it is not UTF-8", 2)
+    except OSError as error:
+        _fail(f"can't read .env: {error.strerror}", 2)
 
 
 def _fault(error: ErrorDetails) -> str:
     what = error["msg"].removeprefix("Value error, ")
-    return f"{error['loc'][0]}: {what} (given: {error['input']!r})" if error["loc"] else what
+    if not error["loc"]:
+        return what
+    name, given = error["loc"][0], repr(error["input"])
+    # A URL of NATS may have a password in it.
+    return f"{name}: {what}" if name == "nats_url" else f"{name}: {_cut(what)} (given: {_cut(given)})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
 
 
 def _supervise(settings: Settings, given: dict[str, str]) -> None:
