@@ -1,5 +1,9 @@
 import ssl
+import stat
 from pathlib import Path
+
+MAX_FILE_SIZE = 2**20
+"""Bytes that a file with a certificate and its chain, or with a key, may have."""
 
 
 class BadCertificate(Exception):
@@ -22,15 +26,16 @@ class Certificate:
     def refresh(self) -> bool:
         """Take up the files if they have changed, and say so. Raises BadCertificate; then the former ones stay."""
         try:
-            changed = tuple(time for file in self._files for time in (file.stat().st_mtime_ns, file.stat().st_ino))
+            changed = tuple(time for file in self._files for time in _version(file))
             if changed == self._changed:
                 return False
             # Tried first on a context that nobody uses: half of a pair that do not fit would stay in this one.
             for context in (self._new_context(), self.context):
-                context.load_cert_chain(*self._files)
-        except (OSError, ssl.SSLError) as error:
+                context.load_cert_chain(*self._files, password=_no_password)
+        except (OSError, ValueError) as error:  # ssl.SSLError is one of these.
             names = " and ".join(str(file) for file in self._files)
-            raise BadCertificate(f"can't use {names}: {error.strerror or error}") from error
+            cause = error.strerror if isinstance(error, OSError) else None
+            raise BadCertificate(f"can't use {names}: {cause or error}") from error
         self._changed = changed
         return True
 
@@ -41,3 +46,16 @@ class Certificate:
         context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2 has it: a handshake's work for a few bytes, over and over.
         context.set_alpn_protocols(["http/1.1"])
         return context
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """What changes when `file` does. Raises OSError, or ValueError for what OpenSSL would read without an end."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_SIZE:
+        raise ValueError(f"{file} is not a file of at most {MAX_FILE_SIZE} bytes")
+    return status.st_mtime_ns, status.st_ino
+
+
+def _no_password() -> str:
+    """In the place of OpenSSL's own question, which waits at the terminal for an answer."""
+    raise ValueError("the key is encrypted")

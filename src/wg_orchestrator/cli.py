@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import io
+import json
 import resource
 import socket
 import sys
@@ -13,17 +15,22 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from wg_orchestrator import __version__
-from wg_orchestrator.client import JoinRefused, KeyPair, TryAgainLater, follow, retry_delays
+from wg_orchestrator.client import BadMessage, JoinRefused, KeyPair, Message, TryAgainLater, follow, retry_delays
 from wg_orchestrator.container import Container
 from wg_orchestrator.demo import run_demo
 from wg_orchestrator.logs import configure_logging
 from wg_orchestrator.screen import RosterScreen
 from wg_orchestrator.server import CannotStart, Server
 from wg_orchestrator.settings import Settings
+from wg_orchestrator.terminal import visible
 from wg_orchestrator.workers import port_held, supervise
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_LONGEST_TEXT = 200
+"""Characters of what was given that an error repeats."""
+_LONGEST_DEMO = 86_400
+"""Seconds."""
 _SHORT = {"nats_url": ("--nats",)}
 
 
@@ -46,6 +53,8 @@ def settings_options(command: Command) -> Command:
 @click.version_option(__version__, prog_name="wg-orchestrator")
 def main() -> None:
     """The control plane of a WireGuard network: who is in it, at which virtual IP."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # What others are called may not be in the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -86,28 +95,32 @@ def join(url: str, name: str, public_key: str | None, as_json: bool) -> None:
         click.echo(f"private key {pair.private}\npublic key  {pair.public}", err=True)
     try:
         if as_json:
-            asyncio.run(_join(url, name, public_key, _print_line, lambda note: click.echo(note, err=True)))
+            asyncio.run(_join(url, name, public_key, _print_line, lambda note: click.echo(visible(note), err=True)))
         else:
             with RosterScreen(url) as screen:
                 asyncio.run(_join(url, name, public_key, screen.show, screen.note))
     except KeyboardInterrupt:
         pass
-    except (JoinRefused, TryAgainLater) as error:
+    except (JoinRefused, TryAgainLater, BadMessage) as error:
         _fail(str(error), 1)
 
 
 @main.command()
-@click.option("--peers", default=6, show_default=True, help="clients that come and go")
+@click.option("--peers", default=6, type=click.IntRange(0, 1000), show_default=True, help="clients that come and go")
 @click.option("--seconds", type=float, help="end by itself after that time [default: at Ctrl-C]")
 def demo(peers: int, seconds: float | None) -> None:
     """Run a service on a free local port, and a few peers that come and go, on one screen."""
+    if seconds is not None and not 0 <= seconds <= _LONGEST_DEMO:
+        raise click.BadParameter(f"not from 0 to {_LONGEST_DEMO}", param_hint="--seconds")
     configure_logging("error", "console")
     server = _server(_settings({"host": "127.0.0.1", "port": "0", "close_timeout": "1"}))
     with suppress(KeyboardInterrupt):
         asyncio.run(run_demo(server, peers, seconds))
 
 
-async def _join(url: str, name: str, public_key: str, show: Callable[[str], None], note: Callable[[str], None]) -> None:
+async def _join(
+    url: str, name: str, public_key: str, show: Callable[[Message], None], note: Callable[[str], None]
+) -> None:
     """Follow the tenant, over as many connections as it takes once the first one has worked."""
     joined = False
     delays = retry_delays()
@@ -115,7 +128,7 @@ async def _join(url: str, name: str, public_key: str, show: Callable[[str], None
         try:
             async for message in follow(url, name, public_key):
                 show(message)
-                if not joined:
+                if "peers" in message:  # Welcomed: what failed before is over.
                     joined, delays = True, retry_delays()
         except TryAgainLater as error:
             if not joined:
@@ -125,8 +138,9 @@ async def _join(url: str, name: str, public_key: str, show: Callable[[str], None
             await asyncio.sleep(delay)
 
 
-def _print_line(message: str) -> None:
-    click.echo(message)
+def _print_line(message: Message) -> None:
+    # In ASCII, so that nothing in it can control a terminal.
+    click.echo(json.dumps(message, separators=(",", ":")))
     sys.stdout.flush()
 
 
@@ -135,11 +149,23 @@ def _settings(options: dict[str, str]) -> Settings:
         return Settings(**options)  # type: ignore[arg-type]
     except ValidationError as invalid:
         _fail("; ".join(map(_fault, invalid.errors())), 2)
+    except UnicodeDecodeError:
+        _fail("can't read .env: it is not UTF-8", 2)
+    except OSError as error:
+        _fail(f"can't read .env: {error.strerror}", 2)
 
 
 def _fault(error: ErrorDetails) -> str:
     what = error["msg"].removeprefix("Value error, ")
-    return f"{error['loc'][0]}: {what} (given: {error['input']!r})" if error["loc"] else what
+    if not error["loc"]:
+        return what
+    name, given = error["loc"][0], repr(error["input"])
+    # A URL of NATS may have a password in it.
+    return f"{name}: {what}" if name == "nats_url" else f"{name}: {_cut(what)} (given: {_cut(given)})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
 
 
 def _supervise(settings: Settings, given: dict[str, str]) -> None:
@@ -167,5 +193,5 @@ def _server(settings: Settings, *, is_worker: bool = False) -> Server:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"wg-orchestrator: {message}", err=True)
+    click.echo(f"wg-orchestrator: {visible(message)}", err=True)
     raise SystemExit(status)

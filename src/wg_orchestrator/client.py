@@ -1,4 +1,7 @@
-"""A v1 client: what `wg-orchestrator join` and the demo are made of, and a model for clients of your own."""
+"""A v1 client: what `wg-orchestrator join` and the demo are made of, and a model for clients of your own.
+
+It does not trust the service: what it yields has the protocol's shape, what it holds and waits for has a bound.
+"""
 
 import base64
 import json
@@ -6,15 +9,36 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, Literal, TypeAlias
 
+import anyio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
-_FINAL = {1003, 1007, 1008, 1009}
+from wg_orchestrator.domain.errors import InvalidPublicKey
+from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, PublicKey
+
+Message: TypeAlias = dict[str, Any]
+"""A welcome or a notice of the service, as docs/protocol.md has them."""
+
+MAX_MESSAGE_SIZE = 16 * 1024 * 1024
+"""Bytes. A welcome of 20,000 peers with the longest names fits."""
+MAX_FRAGMENTS = 1024
+"""Frames that one message may come in. The service sends each in one; something in between may cut it."""
+MAX_PEERS = 100_000
+OPEN_TIMEOUT = 10.0
+WELCOME_TIMEOUT = 30.0
+"""Seconds from the join to the end of the welcome: longer than the service gives a peer to take it."""
+CLOSE_TIMEOUT = 1.0
 FIRST_RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 30.0
+
+_FINAL = {1003, 1007, 1008, 1009}
+_OUR_COMPLAINTS = {1002, 1007, 1009}
+"""Close codes by which our side ends a connection whose bytes are not as RFC 6455 or the bounds above ask."""
+_LONGEST_BODY = 200
 
 
 class JoinRefused(Exception):
@@ -23,6 +47,10 @@ class JoinRefused(Exception):
 
 class TryAgainLater(Exception):
     """The connection could not be made, or has ended, for a cause that may pass."""
+
+
+class BadMessage(ValueError):
+    """The service does not speak protocol v1, or contradicts itself. To come back would not change that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,47 +77,189 @@ class Roster:
         self.peers: dict[str, dict[str, str]] = {}
         """The others, by virtual IP."""
 
-    def apply(self, message: dict[str, Any]) -> None:
-        """Apply one message of the service. Raises ValueError if it contradicts the picture."""
+    def apply(self, message: Message) -> None:
+        """Apply one message of the service. Raises BadMessage if it contradicts the picture, or is more than fits."""
         if "peers" in message:
             self.virtual_ip = message["virtual_ip"]
             self.peers = {peer["virtual_ip"]: peer for peer in message["peers"]}
+            if len(self.peers) < len(message["peers"]) or self.virtual_ip in self.peers:
+                raise BadMessage("a welcome with one address twice")
         elif "removed_peer" in message:
             if self.peers.pop(message["removed_peer"], None) is None:
-                raise ValueError(f"{message['removed_peer']} left and was never there")
+                raise BadMessage(f"{message['removed_peer']} left and was never there")
         elif message["virtual_ip"] in self.peers or message["virtual_ip"] == self.virtual_ip:
-            raise ValueError(f"{message['virtual_ip']} joined twice")
+            raise BadMessage(f"{message['virtual_ip']} joined twice")
+        elif len(self.peers) >= MAX_PEERS:
+            raise BadMessage(f"more than {MAX_PEERS} peers")
         else:
             self.peers[message["virtual_ip"]] = message
 
 
-async def follow(url: str, display_name: str, public_key: str) -> AsyncIterator[str]:
-    """Join the tenant at `url` and yield the service's messages, as they came, for as long as the connection lasts.
+async def follow(
+    url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True
+) -> AsyncIterator[Message]:
+    """Join the tenant at `url` and yield the service's messages for as long as the connection lasts: first the welcome,
+    then notices. Their addresses and keys are well-formed; names are any text, for a terminal to be shown `visible`.
 
-    Raises JoinRefused or TryAgainLater when it ends, for the service never ends it without a cause.
+    `proxy`: whether to go by the HTTP proxy that the environment may name.
+
+    Raises JoinRefused, TryAgainLater or BadMessage when it ends, for the service never ends it without a cause.
+    """
+    websocket = await _open(url, proxy)
+    try:
+        async with websocket:
+            await websocket.send(json.dumps({"display_name": display_name, "public_key": public_key}))
+            async for message in _messages(websocket):
+                yield message
+    except ConnectionClosed as error:
+        if error.rcvd is None or error.rcvd_then_sent is False:
+            if error.sent is not None and error.sent.code in _OUR_COMPLAINTS:
+                raise BadMessage(f"{error.sent.reason or 'not a WebSocket'} ({error.sent.code})") from error
+            raise TryAgainLater("connection lost (1006)") from error
+        cause = f"{error.rcvd.reason or 'closed'} ({error.rcvd.code})"
+        if error.rcvd.code >= 4500 or error.rcvd.code in _FINAL:
+            raise JoinRefused(cause) from error
+        raise TryAgainLater(cause) from error
+
+
+def parse_message(text: str) -> Message:
+    """One message of the service, checked: these keys and no others, strings, addresses, keys. Raises BadMessage.
+
+    Which characters a name has is not checked: a character that only a newer Unicode calls unprintable would end the
+    client for what another peer is called.
     """
     try:
-        async with connect(url, compression=None, max_size=None) as websocket:
-            await websocket.send(json.dumps({"display_name": display_name, "public_key": public_key}))
-            while True:
-                message = await websocket.recv()
-                yield message if isinstance(message, str) else message.decode()
-    except ConnectionClosed as error:
-        code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "connection lost")
-        cause = f"{reason or 'closed'} ({code})"
-        if code >= 4500 or code in _FINAL:
-            raise JoinRefused(cause) from error
-        raise TryAgainLater(cause) from error
+        message = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("not JSON") from error
+    keys = message.keys() if isinstance(message, dict) else None
+    if keys == {"removed_peer"}:
+        _check_address(message["removed_peer"])
+    elif keys == {"virtual_ip", "peers"}:
+        _check_address(message["virtual_ip"])
+        if not isinstance(message["peers"], list) or len(message["peers"]) > MAX_PEERS:
+            raise BadMessage(f"peers are no list of at most {MAX_PEERS}")
+        for peer in message["peers"]:
+            _check_entry(peer)
+    else:
+        _check_entry(message)
+    checked: Message = message
+    return checked
+
+
+def _check_entry(peer: Any) -> None:
+    if not isinstance(peer, dict) or peer.keys() != {"display_name", "public_key", "virtual_ip"}:
+        raise BadMessage("neither a welcome nor a notice")
+    _check_address(peer["virtual_ip"])
+    name, key = peer["display_name"], peer["public_key"]
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_DISPLAY_NAME:
+        raise BadMessage(f"a name that is no text of 1 to {MAX_DISPLAY_NAME} characters")
+    if not isinstance(key, str):
+        raise BadMessage("a public key that is no text")
+    try:
+        PublicKey.parse(key)
+    except InvalidPublicKey as error:
+        raise BadMessage(str(error)) from error
+
+
+def _check_address(address: Any) -> None:
+    # A scope, after the %, may be any text.
+    if not isinstance(address, str) or "%" in address:
+        raise BadMessage("a virtual IP that is none")
+    try:
+        canonical = str(ip_address(address))
+    except ValueError as error:
+        raise BadMessage("a virtual IP that is none") from error
+    if address != canonical:
+        raise BadMessage("a virtual IP that is not in its canonical form")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is given twice")
+    return fields
+
+
+class _Connection(ClientConnection):
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # By itself it would listen on, for as long as the other side likes, to a service that has refused it, has said
+        # goodbye (which is answered by now), or has broken the protocol.
+        protocol = self.protocol
+        complained = protocol.close_sent is not None and protocol.close_sent.code in _OUR_COMPLAINTS
+        if protocol.handshake_exc is not None or protocol.close_rcvd is not None or complained:
+            self.transport.abort()
+
+
+class _Connect(connect):
+    """Goes where it is told to and nowhere else: the protocol has no redirects."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def _open(url: str, proxy: Literal[True] | None) -> ClientConnection:
+    """Raises JoinRefused or TryAgainLater."""
+    try:
+        return await _Connect(
+            url,
+            create_connection=_Connection,
+            compression=None,
+            max_size=MAX_MESSAGE_SIZE,
+            open_timeout=OPEN_TIMEOUT,
+            close_timeout=CLOSE_TIMEOUT,
+            proxy=proxy,
+        )
     except InvalidStatus as error:
-        response = error.response
-        cause = f"HTTP {response.status_code} {response.body.decode(errors='replace')}".strip()
-        if response.status_code < 500 and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        status, body = error.response.status_code, error.response.body or b""
+        text = " ".join(body.decode(errors="replace").split())
+        cause = f"HTTP {status} {text if len(text) <= _LONGEST_BODY else text[:_LONGEST_BODY] + '…'}".strip()
+        if status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause) from error
+    except (ImportError, InvalidProxy) as error:  # Neither is shown: a proxy's URL may have a password in it.
+        raise JoinRefused(
+            "the environment names a proxy that is no HTTP proxy; no_proxy can except this host"
+        ) from error
     except InvalidURI as error:
         raise JoinRefused(str(error)) from error
     except (OSError, InvalidHandshake) as error:
         raise TryAgainLater(f"can't connect: {error or type(error).__name__}") from error
+    except (ValueError, OverflowError) as error:  # Of the host's name or the port.
+        raise JoinRefused(f"{url} isn't a valid URI: {error}") from error
+
+
+async def _messages(websocket: ClientConnection) -> AsyncIterator[Message]:
+    """Raises BadMessage, TryAgainLater or ConnectionClosed."""
+    try:
+        with anyio.fail_after(WELCOME_TIMEOUT):
+            message = parse_message(await _receive(websocket))
+        if "peers" not in message:
+            raise BadMessage("a notice before the welcome")
+        yield message
+        while True:
+            message = parse_message(await _receive(websocket))
+            if "peers" in message:
+                raise BadMessage("a second welcome")
+            yield message
+    except (BadMessage, TimeoutError) as error:
+        websocket.transport.abort()  # It would be owed an answer to our close frame.
+        if isinstance(error, BadMessage):
+            raise
+        raise TryAgainLater(f"no welcome in {WELCOME_TIMEOUT:g} s") from error
+
+
+async def _receive(websocket: ClientConnection) -> str:
+    """The next message, which is a text. Raises BadMessage or ConnectionClosed."""
+    fragments = list[str]()
+    async for fragment in websocket.recv_streaming():
+        if not isinstance(fragment, str):
+            raise BadMessage("a binary message")
+        fragments.append(fragment)
+        if len(fragments) > MAX_FRAGMENTS:
+            raise BadMessage(f"a message in more than {MAX_FRAGMENTS} fragments")
+    return "".join(fragments)
 
 
 def retry_delays() -> Iterator[float]:

@@ -32,7 +32,7 @@ async def run_demo(server: Server, peers: int, seconds: float | None) -> None:
 
 
 async def _watch(url: str, screen: RosterScreen) -> None:
-    async for message in follow(url, "you", KeyPair.generate().public):
+    async for message in follow(url, "you", KeyPair.generate().public, proxy=None):
         screen.show(message)
 
 
@@ -50,5 +50,5 @@ async def _come_and_go(url: str, name: str) -> None:
 
 
 async def _stay(url: str, name: str) -> None:
-    async for _ in follow(url, name, KeyPair.generate().public):
+    async for _ in follow(url, name, KeyPair.generate().public, proxy=None):
         pass

@@ -1,4 +1,3 @@
-import json
 from collections import deque
 
 from rich.console import Console, Group
@@ -6,7 +5,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from wg_orchestrator.client import Roster
+from wg_orchestrator.client import Message, Roster
+from wg_orchestrator.terminal import visible
 
 _LOG_LINES = 8
 
@@ -15,7 +15,7 @@ class RosterScreen:
     """The live roster of a tenant in a terminal; where there is no terminal, a line for each change."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self._title = title
+        self._title = visible(title)
         self._console = console or Console()
         self._roster = Roster()
         self._log: deque[Text] = deque(maxlen=_LOG_LINES)
@@ -29,9 +29,8 @@ class RosterScreen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, message: str) -> None:
-        """Apply one message of the service and show what it changed."""
-        change = json.loads(message)
+    def show(self, change: Message) -> None:
+        """Apply one message of the service and show what it changed. Raises BadMessage if it contradicts the others."""
         gone = self._roster.peers.get(change.get("removed_peer", ""), {})
         self._roster.apply(change)
         if "peers" in change:
@@ -43,7 +42,7 @@ class RosterScreen:
 
     def note(self, line: str, style: str = "yellow") -> None:
         """Show a line about the connection itself."""
-        text = Text(line, style=style)
+        text = Text(visible(line), style=style)
         self._log.append(text)
         if self._console.is_terminal:
             self._live.refresh()
@@ -51,11 +50,11 @@ class RosterScreen:
             self._console.print(text, soft_wrap=True)
 
     def _render(self) -> Group:
-        table = Table("virtual IP", "name", "public key", title=self._title, expand=True, title_justify="left")
+        table = Table("virtual IP", "name", "public key", title=Text(self._title), expand=True, title_justify="left")
         peers = sorted(self._roster.peers.values(), key=lambda peer: (len(peer["virtual_ip"]), peer["virtual_ip"]))
         room = max(3, self._console.height - _LOG_LINES - 6)
         for peer in peers[:room]:
-            table.add_row(peer["virtual_ip"], Text(peer["display_name"]), peer["public_key"])
+            table.add_row(peer["virtual_ip"], Text(visible(peer["display_name"])), peer["public_key"])
         if len(peers) > room:
             table.add_row("…", f"and {len(peers) - room} more", "")
         return Group(table, *self._log)

@@ -3,18 +3,9 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    FilePath,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -26,7 +17,7 @@ def _network(value: object) -> Network:
     return value if isinstance(value, Network) else ip_network(str(value))
 
 
-def _host(value: object) -> str:
+def _own_name(value: object) -> str:
     """As it stands in a Host field: a name in lower case without its final dot, or an address, in brackets if IPv6."""
     name = str(value).removesuffix(".").lower()
     with suppress(ValueError):
@@ -36,61 +27,102 @@ def _host(value: object) -> str:
     return name
 
 
+def _host(name: str) -> str:
+    try:
+        name.encode("idna")  # As the resolver does.
+    except UnicodeError:
+        name = ""
+    if not name or not name.isprintable() or " " in name:
+        raise ValueError("not the name or address of a host")
+    return name
+
+
+def _nats_url(url: str) -> str:
+    # The error repeats nothing of it: there may be a password in it.
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        if parts.scheme in ("nats", "tls") and parts.port != 0 and _host(parts.hostname or ""):
+            return url
+    except ValueError:
+        pass
+    raise ValueError("a server of NATS is given as nats://host:port or tls://host:port, the port from 1 to 65535")
+
+
+# Bounds for what would be a slip of the pen, and so that nothing overflows on its way to the kernel or a timer.
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+CountOrAny = Annotated[int, Field(ge=0, le=100_000_000)]
+Rate = Annotated[float, Field(ge=0.1, le=1_000_000)]
+RateOrAny = Annotated[float, Field(ge=0, le=1_000_000)]
+Size = Annotated[int, Field(ge=1, le=2**30)]
+Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
+Host = Annotated[str, AfterValidator(_host)]
+
+
 class Settings(BaseSettings):
     """The configuration: keyword arguments (the command line) go before the environment, that before `.env`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WG_ORCHESTRATOR_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix="WG_ORCHESTRATOR_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
-    host: str = Field("0.0.0.0", min_length=1, description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    host: Host = Field("0.0.0.0", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
     network: Annotated[Network, BeforeValidator(_network)] = Field(
         IPv4Network("100.64.0.0/10"), description="network that every tenant's virtual IPs come from"
     )
-    max_peers_per_tenant: PositiveInt = Field(20_000, description="peers that one tenant may hold")
-    max_tenants: PositiveInt = Field(10_000, description="tenants with peers that the service may hold")
-    max_connections: PositiveInt = Field(
+    max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
+    max_tenants: Count = Field(10_000, description="tenants with peers that the service may hold")
+    max_connections: Count = Field(
         100_000, description="connections, joined or not; fewer if the process may not have as many files"
     )
-    max_pending: PositiveInt = Field(
+    max_pending: Count = Field(
         2000, description="connections before their request, and before their join; of more, the oldest is out"
     )
-    max_connections_per_source: NonNegativeInt = Field(
+    max_connections_per_source: CountOrAny = Field(
         0, description="connections from one address (IPv6: from one /64); 0 is any number"
     )
-    max_handshake_rate: NonNegativeFloat = Field(
+    max_handshake_rate: RateOrAny = Field(
         2000.0, description="handshakes per second, averaged over ten seconds; 0 is any number"
     )
-    max_handshake_rate_per_source: NonNegativeFloat = Field(
+    max_handshake_rate_per_source: RateOrAny = Field(
         0.0, description="handshakes per second from one address (IPv6: from one /64); 0 is any number"
     )
-    max_memory: NonNegativeInt | None = Field(
+    max_memory: int | None = Field(
         None,
+        ge=0,
+        le=2**62,
         description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
         "unless set, four fifths of what the container or unit may use",
     )
-    max_request_size: PositiveInt = Field(16 * 1024, description="bytes that the head of an HTTP request may have")
-    max_message_size: PositiveInt = Field(4096, description="bytes that one message of a peer may have")
-    max_fragments: PositiveInt = Field(16, description="frames that one message of a peer may come in")
-    max_frame_rate: PositiveFloat = Field(
+    max_request_size: Size = Field(16 * 1024, ge=256, description="bytes that the head of an HTTP request may have")
+    max_message_size: Size = Field(4096, ge=64, description="bytes that one message of a peer may have")
+    max_fragments: Count = Field(16, description="frames that one message of a peer may come in")
+    max_frame_rate: Rate = Field(
         10.0, description="frames of any kind that a peer may send per second, averaged over ten seconds"
     )
-    max_outbox_size: PositiveInt = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
-    send_buffer_size: PositiveInt = Field(
+    max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
+    send_buffer_size: Size = Field(
         128 * 1024, description="bytes that may wait for one peer in the kernel, which takes twice as many for them"
     )
-    request_timeout: PositiveFloat = Field(5.0, description="seconds until a connection must have made its request")
-    join_timeout: PositiveFloat = Field(10.0, description="seconds until a client must have asked to join")
-    ping_interval: PositiveFloat = Field(10.0, description="seconds between a peer's sign of life and the next ping")
-    ping_timeout: PositiveFloat = Field(8.0, description="seconds for the answer to a ping")
-    tcp_user_timeout: PositiveFloat = Field(15.0, description="seconds for a peer's machine to take what it is sent")
-    close_timeout: PositiveFloat = Field(5.0, description="seconds for the answer to a close frame")
-    shutdown_delay: NonNegativeFloat = Field(
-        0.0, description="seconds for which a service that is to stop goes on, and says that it is not ready"
+    request_timeout: Seconds = Field(5.0, description="seconds until a connection must have made its request")
+    join_timeout: Seconds = Field(10.0, description="seconds until a client must have asked to join")
+    ping_interval: Seconds = Field(10.0, description="seconds between a peer's sign of life and the next ping")
+    ping_timeout: Seconds = Field(8.0, description="seconds for the answer to a ping")
+    tcp_user_timeout: Seconds = Field(15.0, description="seconds for a peer's machine to take what it is sent")
+    close_timeout: Seconds = Field(5.0, description="seconds for the answer to a close frame")
+    shutdown_delay: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        description="seconds for which a service that is to stop goes on, and says that it is not ready",
     )
-    shutdown_timeout: PositiveInt = Field(8, description="seconds for all peers to go when the service stops")
-    allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_host)]], NoDecode] = Field(
+    shutdown_timeout: int = Field(8, ge=1, le=86_400, description="seconds for all peers to go when the service stops")
+    allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_own_name)]], NoDecode] = Field(
         frozenset(),
         description="names that the service goes by, comma-separated, without ports: who asks for another host is "
         "refused; unless set, any",
@@ -105,20 +137,20 @@ class Settings(BaseSettings):
         None, description="file with the certificate and its chain (PEM), to speak TLS"
     )
     tls_key: Path | None = Field(None, description="file with the certificate's private key (PEM)")
-    tls_reload_interval: PositiveFloat = Field(
+    tls_reload_interval: Seconds = Field(
         5.0, ge=0.1, description="seconds between two looks at whether the certificate was renewed"
     )
-    metrics_host: str = Field("127.0.0.1", min_length=1, description="address to serve Prometheus' /metrics on")
+    metrics_host: Host = Field("127.0.0.1", description="address to serve Prometheus' /metrics on")
     metrics_port: int | None = Field(
         None,
         ge=0,
-        le=65535,
+        le=65_535,
         description="port to serve /metrics on, the next ones for more workers; 0 picks a free one",
     )
-    max_log_rate: PositiveFloat = Field(
+    max_log_rate: Rate = Field(
         100.0, description="log lines of one kind per second, averaged over ten seconds; more are summed up"
     )
-    workers: PositiveInt = Field(1, description="processes that serve on the port; more than one need NATS")
+    workers: int = Field(1, ge=1, le=256, description="processes that serve on the port; more than one need NATS")
     nats_url: str | None = Field(
         None,
         min_length=1,
@@ -144,7 +176,18 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate and tls_key are given together")
         if self.workers > 1 and self.nats_url is None:
             raise ValueError("more than one worker need nats_url")
+        if self.metrics_port and self.metrics_port + self.workers - 1 > 65_535:
+            raise ValueError("metrics_port and the next ones, one for each worker, end at 65535")
+        if self.nats_tls_key is not None and self.nats_tls_certificate is None:
+            raise ValueError("nats_tls_key is given with nats_tls_certificate")
         return self
+
+    @field_validator("nats_url")
+    @classmethod
+    def _nats_urls(cls, value: str | None) -> str | None:
+        for url in [] if value is None else value.split(","):
+            _nats_url(url.strip())
+        return value
 
     @property
     def store(self) -> Literal["memory", "nats"]:

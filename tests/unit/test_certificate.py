@@ -1,9 +1,11 @@
+import os
 import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import trusting, write_certificate
 from wg_orchestrator.certificate import BadCertificate, Certificate
@@ -59,3 +61,29 @@ def test_old_versions_of_tls_are_not_spoken(tmp_path: Path) -> None:
 
 def test_nobody_can_have_a_connection_renegotiated(tmp_path: Path) -> None:
     assert Certificate(*write_certificate(tmp_path, "service")).context.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_what_is_no_file_of_a_sensible_size_is_refused_and_not_read(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path, "x")
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, 2**40)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path, large, tmp_path / "pipe", Path("/dev/zero"), Path("a\0b")):
+        for files in ((other, key), (certificate, other)):
+            with pytest.raises(BadCertificate, match="can't use "):
+                Certificate(*files)
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path, "x")
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(
+        loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(BadCertificate, match="the key is encrypted"):
+        Certificate(certificate, key)

@@ -1,5 +1,4 @@
 import io
-import json
 
 from rich.console import Console
 
@@ -16,7 +15,7 @@ def shown(messages: list[dict[str, object]], terminal: bool, height: int = 40) -
     console = Console(file=output, force_terminal=terminal, width=100, height=height, color_system=None)
     with RosterScreen("ws://x", console) as screen:
         for message in messages:
-            screen.show(json.dumps(message))
+            screen.show(message)
     return output.getvalue()
 
 

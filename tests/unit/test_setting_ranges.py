@@ -1,0 +1,155 @@
+"""Every setting has its range: beyond it the start is refused in one line, at its ends the service runs."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+import click.testing
+import pytest
+from pydantic.fields import FieldInfo
+from websockets.exceptions import WebSocketException
+
+from tests.integration.service import join_message, running
+from wg_orchestrator.cli import main
+from wg_orchestrator.settings import Settings
+
+NUMBERS = {name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float, int | None)}
+NEED_NATS = {"workers", "nats_replicas"}
+NEED_A_FREE_PORT = {"port", "metrics_port"}
+
+
+def ends(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the greatest value."""
+    # A setting's own bound goes before that of its type.
+    least = [one.ge for one in field.metadata if isinstance(one, annotated_types.Ge)]
+    greatest = [one.le for one in field.metadata if isinstance(one, annotated_types.Le)]
+    return least[-1], greatest[-1]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(**options: str) -> str:
+    """The one line with which the start is refused."""
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    # Were they not refused, the port would be.
+    result = click.testing.CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *arguments])
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert result.exit_code == 2, result.output
+    assert len(result.output.splitlines()) == 1
+    assert all(char.isprintable() for char in result.output[:-1])
+    assert len(result.output) < 700
+    return result.output
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_each_number_has_two_ends_and_nothing_beyond_is_accepted(name: str) -> None:
+    least, greatest = ends(NUMBERS[name])
+    beyond = [least - 1, greatest + 1, -(10**20), 10**20, 10**400, "nan", "inf", "-inf", "1e999", "-1e-999x"]
+    for value in [*beyond, "", "x", "\x1b[31m", "9" * 5000, "0x10", "1 2", "[]"]:
+        assert refused(**{name: str(value)}).startswith(f"wg-orchestrator: {name}: ")
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["least", "greatest"])
+@pytest.mark.parametrize("name", sorted(NUMBERS.keys() - NEED_NATS - NEED_A_FREE_PORT))
+async def test_the_service_runs_at_either_end_of_each_range(
+    name: str, end: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(**{name: ends(NUMBERS[name])[end]}) as service:
+        try:
+            websocket = await service.connect()
+            await websocket.send(join_message(1))
+            await websocket.recv()
+        except (OSError, WebSocketException):
+            pass  # So narrow a bound may let nobody in.
+        service.server.force_exit = True
+    assert [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
+
+
+def test_a_number_of_workers_at_its_end_is_a_setting() -> None:
+    assert Settings(workers=ends(NUMBERS["workers"])[1], nats_url="nats://h").workers == 256
+    assert "metrics_port" in refused(workers="3", nats_url="nats://h", metrics_port="65534")
+
+
+OTHERS: dict[str, list[str]] = {
+    "host": ["", " ", "a b", "a..b", "x" * 64, "\x1b[2J", "a\nb"],
+    "metrics_host": ["", "a..b"],
+    "network": ["", "x", "10.0.0.0/99", "10.0.0.1/8", "::/129", "x" * 10_000],
+    "trusted_proxies": ["x", "10.0.0.0/8,,x", "10.0.0.1/8"],
+    "nats_url": [
+        "", ",", "nats://a,", "nats://", "nats://:4222", "nats://a:99999", "nats://a:-1", "nats://a:0", "nats://a:x",
+        "http://a", "ws://a", "://", "nats://[::1", "nats://a b", "nats://a..b", "a:b:c", "x" * 1000,
+    ],
+    "nats_stream": ["", "a.b", "a b", ">"],
+    "nats_storage": ["", "tape"],
+    "nats_credentials": ["", "no such file", "/"],
+    "nats_tls_ca": ["no such file", "/"],
+    "nats_tls_certificate": ["no such file"],
+    "nats_tls_key": ["no such file", "pyproject.toml"],
+    "log_level": ["", "loud", "\x1b"],
+    "log_format": ["", "xml"],
+}  # fmt: skip
+ANY_TEXT = {"allowed_origins"}
+FILES_OF_THE_START = {"tls_certificate", "tls_key"}
+
+
+def test_no_setting_is_forgotten_here() -> None:
+    assert NUMBERS.keys() | OTHERS.keys() | ANY_TEXT | FILES_OF_THE_START == Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_of_a_wrong_kind_is_refused_in_one_line(name: str) -> None:
+    for value in OTHERS[name]:
+        assert name in refused(**{name: value})
+
+
+def test_a_key_for_nats_needs_its_certificate(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    assert "nats_tls_certificate" in refused(nats_tls_key="key")
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://a", "tls://a:1", "a", "a:4222", "nats://u:p@a:1, nats://[::1]:2", "127.0.0.1:4"]
+)
+def test_urls_of_nats_are_accepted(url: str) -> None:
+    assert Settings(nats_url=url).nats_url == url
+
+
+def test_a_password_in_a_url_is_not_repeated() -> None:
+    for url in ("nats://user:secret@a:99999", "http://user:secret@a", "nats://user:secret@", "nats://user:sec/ret@a"):
+        assert "sec" not in refused(nats_url=url).replace("1 to 65535", "")
+
+
+def no_file(path: Path) -> None:
+    # Whoever may read everything is refused this too.
+    path.symlink_to("/proc/self/mem")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: path.write_bytes(bytes(range(256))), lambda path: path.write_bytes(b"\xff\xfeX\0=\0"), no_file],
+)
+def test_an_environment_file_that_can_not_be_read_is_one_line(make: Any, tmp_path: Path) -> None:
+    make(tmp_path / ".env")
+    assert refused().startswith("wg-orchestrator: can't read .env: ")
+
+
+def test_a_folder_of_that_name_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert Settings().port == 8000
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_environment_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch(mode=0)
+    assert "Permission denied" in refused()
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e10"])
+def test_a_demo_has_an_end(seconds: str) -> None:
+    result = click.testing.CliRunner().invoke(main, ["demo", "--seconds", seconds])
+    assert result.exit_code == 2
+    assert "--seconds" in result.output
