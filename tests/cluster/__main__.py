@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import anyio
@@ -48,11 +48,11 @@ async def chaos(
         cluster.stop()
 
 
-def faults_of(seed: int, count: int, servers: int) -> list[Fault]:
+def faults_of(seed: int, count: int, servers: int, episodes: Collection[str] = EPISODES) -> list[Fault]:
     """So many as a seed draws them, and each episode among them."""
     pick = random.Random(seed)
-    faults: list[Fault] = [drawn(pick, SERVICES, servers) for _ in range(max(0, count - len(EPISODES)))]
-    for episode in EPISODES:
+    faults: list[Fault] = [drawn(pick, SERVICES, servers) for _ in range(count - len(episodes))]
+    for episode in episodes:
         faults.insert(pick.randint(0, len(faults)), episode)
     return faults
 
@@ -64,7 +64,9 @@ async def all_parts(options: argparse.Namespace, folder: Path) -> None:
             await chaos(
                 options.seed + number,
                 options.operations // 2,
-                faults_of(options.seed + number, options.faults // 2, options.servers),
+                faults_of(
+                    options.seed + number, options.faults // 2, options.servers, EPISODES if options.episodes else ()
+                ),
                 folder / name,
                 shape=shape,
                 servers=options.servers,
@@ -83,6 +85,9 @@ def main() -> None:
     parser.add_argument("--calm", type=int, default=1000, help="stays after that, each to be told once (%(default)s)")
     parser.add_argument("--minutes", type=float, default=60, help="after which it has failed (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of what is picked at random")
+    parser.add_argument(
+        "--episodes", action=argparse.BooleanOptionalAction, default=True, help="a mute peer, odd claims"
+    )
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="only this")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # It takes its processes with it.

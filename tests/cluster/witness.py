@@ -126,7 +126,9 @@ class Witness:
         elif kind == "peer":
             claim = json.loads(message.data)
             if "node" in claim:
-                self.nodes[claim["name"]] = claim["node"].rpartition("-")[0]
+                process = claim["node"].rpartition("-")[0]
+                self.nodes[claim["name"]] = process
+                self.node_names[process] = claim["node"]
                 self.claimed[claim["name"]] = now
 
 
