@@ -25,12 +25,13 @@ from tests.cluster.cluster import Cluster
 from tests.nats_server import NatsServer
 
 from bench.identity import Identity
-from wg_orchestrator.adapters.nats.claim import Claim, Subjects, encode
+from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.telemetry import Telemetry
 
 NETWORK = IPv4Network("100.64.0.0/10")
 STREAM = "scaling"
@@ -57,7 +58,7 @@ class Filler:
     def __init__(self, urls: tuple[str, ...], replicas: int) -> None:
         self.connection = Connection(ConnectionOptions(urls))
         self.stream = Stream(self.connection, StreamOptions(STREAM, str(NETWORK), replicas))
-        self.subjects = Subjects(STREAM)
+        self.subjects = self.stream.subjects
 
     @property
     def client(self) -> Client:
@@ -68,7 +69,7 @@ class Filler:
         while True:
             try:
                 await self.connection.connect()
-                await self.stream.ensure()
+                self.subjects = self.stream.subjects_of(await self.stream.ensure())
                 break
             except (NotHeard, StoreUnusable):  # A cluster that has just started elects a leader first.
                 await asyncio.sleep(0.1)
@@ -91,7 +92,7 @@ class Filler:
             await self.client.publish(key, claim.session.encode())
             await self.client.publish(self.subjects.peer(claim.place), encode(claim))
             if number % (UNASKED // 2) == 0 or number == len(claims):
-                await self.stream.mark(NODE)
+                await self.stream.mark(self.subjects, NODE)
 
     async def state(self) -> dict[str, Any]:
         answer = await self.client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=5)
@@ -123,7 +124,8 @@ async def follow(url: str) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     before, started = memory(), time.perf_counter()
     cpu = time.process_time()
-    node = NatsTenantRepository(NETWORK, 20_000, ConnectionOptions((url,)), StreamOptions(STREAM, str(NETWORK)))
+    options = StreamOptions(STREAM, str(NETWORK))
+    node = NatsTenantRepository(NETWORK, 20_000, ConnectionOptions((url,)), options, Telemetry(100))
     async with node.running():
         while not node._feed:  # noqa: ASYNC110, SLF001 - caught up; the lease comes after that.
             await asyncio.sleep(0.002)
@@ -196,7 +198,7 @@ async def measure_claims(server: NatsServer, count: int) -> None:
 async def measure_feed(filler: Filler, server: NatsServer, process: subprocess.Popen[bytes], after: int) -> None:
     """Joins and leaves of others, for a node that follows."""
     client, subjects = filler.client, filler.subjects
-    before, served = await seen(process, await filler.stream.mark(NODE)), cpu_seconds(server)
+    before, served = await seen(process, await filler.stream.mark(filler.subjects, NODE)), cpu_seconds(server)
     for first in range(after, after + FEED_MESSAGES // 2, UNSEEN):
         claims = [a_claim(number) for number in range(first, first + UNSEEN)]
         joins = [encode(claim) for claim in claims]
@@ -204,8 +206,8 @@ async def measure_feed(filler: Filler, server: NatsServer, process: subprocess.P
         for payloads in (joins, leaves):
             for claim, payload in zip(claims, payloads, strict=True):
                 await client.publish(subjects.peer(claim.place), payload)
-            await seen(process, await filler.stream.mark(NODE))
-    used = await seen(process, await filler.stream.mark(NODE)) - before
+            await seen(process, await filler.stream.mark(filler.subjects, NODE))
+    used = await seen(process, await filler.stream.mark(filler.subjects, NODE)) - before
     say(f"feed: {FEED_MESSAGES / used:.0f} messages per CPU-second of a node that follows")
     say(f"feed: {1e6 * (cpu_seconds(server) - served) / FEED_MESSAGES:.0f} us of nats-server for each")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Limits = TypeVar("Limits", ConnectionLimits, GateLimits)
 
 
-def _nats_tenants(settings: Settings) -> "NatsTenantRepository":
+def _nats_tenants(settings: Settings, telemetry: Telemetry) -> "NatsTenantRepository":
     # Only who uses NATS needs its client to be installed.
     from wg_orchestrator.adapters.nats.connection import ConnectionOptions
     from wg_orchestrator.adapters.nats.stream import StreamOptions
@@ -35,6 +35,7 @@ def _nats_tenants(settings: Settings) -> "NatsTenantRepository":
             settings.nats_tls_key,
         ),
         StreamOptions(settings.nats_stream, str(settings.network), settings.nats_replicas, settings.nats_storage),
+        telemetry,
     )
 
 
@@ -48,6 +49,7 @@ class Container(containers.DeclarativeContainer):
 
     settings = providers.Singleton(Settings)
 
+    telemetry = providers.Singleton(Telemetry, max_log_rate=settings.provided.max_log_rate)
     tenants = providers.Selector(
         settings.provided.store,
         memory=providers.Singleton(
@@ -55,9 +57,8 @@ class Container(containers.DeclarativeContainer):
             network=settings.provided.network,
             max_peers_per_tenant=settings.provided.max_peers_per_tenant,
         ),
-        nats=providers.Singleton(_nats_tenants, settings),
+        nats=providers.Singleton(_nats_tenants, settings, telemetry),
     )
-    telemetry = providers.Singleton(Telemetry, max_log_rate=settings.provided.max_log_rate)
     readiness = providers.Singleton(Readiness)
     notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=telemetry)
     membership = providers.Singleton(

@@ -15,6 +15,8 @@ logger = structlog.get_logger("wg_orchestrator")
 WINDOW = 10.0
 """Seconds over which the rate of log lines is averaged, and after which a flood is summed up."""
 
+MAX_UNREADABLE_SEEN = 10_000
+
 
 @dataclass(slots=True)
 class _Window:
@@ -39,6 +41,10 @@ class Telemetry:
         self._joins = self._counter("joins", "Peers let in")
         self._leaves = self._counter("leaves", "Peers that were in, by why their connection ended", "reason")
         self._refusals = self._counter("refusals", "Connections refused, by reason", "reason")
+        self._unreadable = self._counter(
+            "unreadable_messages", "Messages in the store that are none of ours, passed over"
+        )
+        self._unreadable_seen: dict[tuple[str, int], None] = {}
         self._notices = self._counter("notices_sent", "Notices handed to a peer's connection: one for each receiver")
         self._bytes = self._counter("bytes_sent", "Bytes of welcomes and notices handed to connections")
         self._join_seconds = self._histogram(
@@ -98,6 +104,17 @@ class Telemetry:
         """An exception that is being handled is a fault of ours."""
         if self._has_line("failed", what):
             logger.exception(what, tenant=tenant_id)
+
+    def unreadable(self, subject: str, revision: int, why: str) -> None:
+        """A message in the store, which is there for as long as nobody replaces it, is none of ours."""
+        if (subject, revision) in self._unreadable_seen:
+            return
+        self._unreadable_seen[subject, revision] = None
+        if len(self._unreadable_seen) > MAX_UNREADABLE_SEEN:
+            del self._unreadable_seen[next(iter(self._unreadable_seen))]
+        self._unreadable.inc()
+        if self._has_line("unreadable message"):
+            logger.warning("unreadable message", subject=subject[:200], revision=revision, why=why)
 
     def welcomed(self, size: int) -> None:
         self._bytes.inc(size)

@@ -69,6 +69,10 @@ class IPAllocator:
         for address in self._recent:
             yield to_address(address)
 
+    def has(self, virtual_ip: VirtualIP) -> bool:
+        """Whether it is an address of the network that a peer may have."""
+        return virtual_ip.version == self._network.version and self._first <= int(virtual_ip) <= self._last
+
     def take(self, virtual_ip: VirtualIP) -> None:
         """Mark a free address as held, whether or not it was next. Raises Conflict if it is not a free one."""
         address = int(virtual_ip)

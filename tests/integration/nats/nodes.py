@@ -16,6 +16,7 @@ from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.telemetry import Telemetry
 
 NETWORK = IPv4Network("100.64.0.0/10")
 _streams = count(1)
@@ -35,12 +36,24 @@ async def until(condition: Callable[[], bool]) -> None:
 class Node:
     """A membership service over NATS, with peers that note what they are told."""
 
-    def __init__(self, server: NatsServer, stream: str, max_peers: int = 1000) -> None:
+    def __init__(
+        self,
+        server: NatsServer,
+        stream: str,
+        max_peers: int = 1000,
+        max_tenants: int = 100,
+        network: IPv4Network = NETWORK,
+    ) -> None:
+        self.telemetry = Telemetry(100)
         self.tenants = NatsTenantRepository(
-            NETWORK, max_peers, ConnectionOptions((server.url,)), StreamOptions(stream, str(NETWORK))
+            network,
+            max_peers,
+            ConnectionOptions((server.url,)),
+            StreamOptions(stream, str(network)),
+            self.telemetry,
         )
         self.notifier = RecordingNotifier()
-        self.membership = MembershipService(self.tenants, self.notifier, max_tenants=100)
+        self.membership = MembershipService(self.tenants, self.notifier, max_tenants)
 
     async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
         subscriber = Subscriber()

@@ -77,7 +77,11 @@ async def test_a_credentials_file(tmp_path: Path) -> None:
         credentials = a_credentials_file(tmp_path / "user.creds", account)
         node = Node(server, "secure")
         node.tenants = NatsTenantRepository(
-            NETWORK, 9, ConnectionOptions((server.url,), credentials=credentials), StreamOptions("secure", str(NETWORK))
+            NETWORK,
+            9,
+            ConnectionOptions((server.url,), credentials=credentials),
+            StreamOptions("secure", str(NETWORK)),
+            node.telemetry,
         )
         async with running(node):
             await node.tenants.commit(joined(a_peer(1)))

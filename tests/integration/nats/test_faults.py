@@ -9,7 +9,7 @@ import pytest
 from tests.builders import ACME, a_peer, joined, left
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import claims, lease, tenant_repository
+from wg_orchestrator.adapters.nats import claims, lease
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.stream import Entry
 from wg_orchestrator.domain.errors import Unavailable
@@ -146,7 +146,7 @@ async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.Mo
 async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
     own_server: NatsServer, short_leases: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenant_repository, "DOUBT_TIME", 1.0)
+    monkeypatch.setattr(lease, "OPENING_TIME", 1.0)
     one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
     async with running(one, two):
         await one.join(1)

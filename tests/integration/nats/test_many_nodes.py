@@ -11,6 +11,7 @@ from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, Unavailable
+from wg_orchestrator.telemetry import Telemetry
 
 
 async def test_peers_of_two_nodes_see_each_other_as_on_one(server: NatsServer) -> None:
@@ -143,7 +144,8 @@ async def test_nothing_but_the_very_claim_that_is_meant_is_taken_out(server: Nat
 async def test_a_stream_for_another_network_is_not_used(server: NatsServer) -> None:
     stream = a_stream()
     async with running(Node(server, stream)):
-        other = NatsTenantRepository(NETWORK, 9, ConnectionOptions((server.url,)), StreamOptions(stream, "10.0.0.0/8"))
+        options = StreamOptions(stream, "10.0.0.0/8")
+        other = NatsTenantRepository(NETWORK, 9, ConnectionOptions((server.url,)), options, Telemetry(100))
         await other._connection.connect()
         with pytest.raises(StoreUnusable, match="not for network"):
             await other._stream.ensure()

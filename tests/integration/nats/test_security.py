@@ -27,6 +27,7 @@ async def test_tls_both_ways_and_a_password(tmp_path: Path) -> None:
             9,
             ConnectionOptions((url,), tls_ca=certificate, tls_certificate=certificate, tls_key=key),
             StreamOptions("secure", str(NETWORK)),
+            node.telemetry,
         )
         async with running(node):
             await node.tenants.commit(joined(a_peer(1)))

@@ -1,13 +1,22 @@
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeAlias
 
-from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey, VirtualIP
-from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.domain.errors import MembershipError
+from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
+from wg_orchestrator.domain.peer import Peer, PublicKey, VirtualIP, parse_display_name
+from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 
 Place: TypeAlias = tuple[TenantId, VirtualIP]
+
+MAX_PAYLOAD = 2048
+"""Bytes of a claim: more than the longest name takes."""
+
+# A process's random name, and a number: of its lease, or of a stay.
+_NUMBERED = re.compile(r"[A-Za-z0-9]{1,32}-[0-9]{1,18}", re.ASCII)
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -42,16 +51,17 @@ class Claim:
 
 
 class Subjects:
-    """The subjects of one stream: `<stream>.peer.<tenant>.<address>`, `<stream>.key.<tenant>.<key>`,
-    `<stream>.node.<node>` and `<stream>.sync.<node>`. Only the dots of tenants and addresses have to be spelled
-    differently: `=` is not in a tenant id, `-` not in an address.
+    """The subjects of one epoch of a stream: `<stream>.<epoch>.peer.<tenant>.<address>`, `….key.<tenant>.<key>`,
+    `….node.<node>` and `….sync.<process>`; and `<stream>.epoch`, which says which epoch it is. Only the dots of tenants
+    and addresses have to be spelled differently: `=` is not in a tenant id, `-` not in an address.
     """
 
-    def __init__(self, stream: str) -> None:
-        self.all = f"{stream}.>"
-        self.feed = [f"{stream}.{kind}.>" for kind in ("peer", "node", "sync")]
-        self._prefix = stream
-        self._kind = len(stream) + 1
+    def __init__(self, stream: str, epoch: str) -> None:
+        self.epoch = epoch
+        self.which_epoch = f"{stream}.epoch"
+        self._prefix = f"{stream}.{epoch}"
+        self._kind = len(self._prefix) + 1
+        self.feed = [self.which_epoch, *(f"{self._prefix}.{kind}.>" for kind in ("peer", "node", "sync"))]
 
     def peer(self, place: Place) -> str:
         return f"{self._prefix}.peer.{place[0].replace('.', '=')}.{str(place[1]).replace('.', '-')}"
@@ -66,14 +76,20 @@ class Subjects:
         return f"{self._prefix}.sync.{process}"
 
     def split(self, subject: str) -> list[str]:
-        """The tokens after the stream's name: the kind first."""
+        """The tokens after the epoch's: the kind first."""
         return subject[self._kind :].split(".")
 
 
-@lru_cache(maxsize=4096)
-def _address(token: str) -> VirtualIP:
-    """Most tenants are small and have the same lowest addresses: they share them here."""
-    return ip_address(token.replace("-", "."))
+def process_of(numbered: str) -> str:
+    """The process that has this lease or stay."""
+    return numbered.rpartition("-")[0]
+
+
+def parse_node(token: str) -> str:
+    """Raises Unreadable."""
+    if not _NUMBERED.fullmatch(token):
+        raise Unreadable("no name of a node")
+    return token
 
 
 def encode(claim: Claim) -> bytes:
@@ -84,12 +100,44 @@ def encode(claim: Claim) -> bytes:
     return _to_json(fields).encode()
 
 
-def decode(tenant: str, address: str, payload: bytes, revision: int) -> Claim:
-    """A claim from the tokens of its subject and its payload. Raises Unreadable."""
-    try:
-        fields = json.loads(payload)
-        peer = Peer(DisplayName(fields["name"]), PublicKey(fields["key"]), _address(address))
-        tenant_id = TenantId(tenant.replace("=", "."))
-        return Claim(tenant_id, peer, fields.get("node", ""), fields.get("session", ""), revision)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{tenant} {address}: {payload[:200]!r}") from error
+class ClaimReader:
+    """Reads claims as strictly as a client's join is read: what a node would not write is no claim."""
+
+    def __init__(self, network: Network) -> None:
+        addresses = IPAllocator(network)
+
+        # Most tenants are small and have the same lowest addresses: they share them here.
+        @lru_cache(maxsize=4096)
+        def address(token: str) -> VirtualIP:
+            found = ip_address(token.replace("-", "."))
+            if str(found).replace(".", "-") != token or not addresses.has(found):
+                raise Unreadable("not the spelling of an address of the network")
+            return found
+
+        @lru_cache(maxsize=4096)
+        def tenant_id(token: str) -> TenantId:
+            return parse_tenant_id(token.replace("=", "."))
+
+        self._address = address
+        self._tenant_id = tenant_id
+
+    def read(self, tenant: str, address: str, payload: bytes, revision: int) -> Claim:
+        """A claim from the tokens of its subject and its payload. Raises Unreadable."""
+        if len(payload) > MAX_PAYLOAD:
+            raise Unreadable("too long")
+        try:
+            fields = json.loads(payload)
+            name, key = fields["name"], fields["key"]
+            node, session = fields.get("node", ""), fields.get("session", "")
+            peer = Peer(parse_display_name(name), PublicKey.parse(key), self._address(address))
+            tenant_id = self._tenant_id(tenant)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MembershipError) as error:
+            raise Unreadable(f"{type(error).__name__}: {str(error)[:100]}") from None
+        if peer.display_name != name:
+            raise Unreadable("a name that is not in its normal form")
+        if not node == session == "":
+            if not (type(node) is type(session) is str and _NUMBERED.fullmatch(node) and _NUMBERED.fullmatch(session)):
+                raise Unreadable("no name of a node and its session")
+            if process_of(node) != process_of(session):
+                raise Unreadable("a session of another process")
+        return Claim(tenant_id, peer, node, session, revision)

@@ -5,7 +5,7 @@ import anyio
 
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import NotHeard
-from wg_orchestrator.adapters.nats.feed import Position
+from wg_orchestrator.adapters.nats.feed import Moment, Position
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.stream import REQUEST_TIMEOUT, Entry, Refused, Stream
 from wg_orchestrator.domain.errors import Conflict
@@ -39,16 +39,17 @@ class Claims:
         key_after, address_after = self._ledger.revisions(claim)
         key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
         address = Entry(subjects.peer(claim.place), encode(claim), address_after)
+        began = self._position.now
         if not await self._goes_at_once([key, address]):
             with anyio.fail_after(INSISTENCE):
-                await self._enrol(claim, key, address)
+                await self._enrol(claim, key, address, began)
 
-    async def _enrol(self, claim: Claim, key: Entry, address: Entry) -> None:
+    async def _enrol(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
         while True:
-            if claim.node not in self._ledger.leases:
+            if claim.node not in self._ledger.leases or self._position.is_over(began):
                 raise Conflict("the lease that the claim stands on has ended")
             try:
-                await self._position.wait(await self._stream.publish([key, address]))
+                await self._store([key, address])
                 return
             except NotHeard:
                 await anyio.sleep(RETRY_DELAY)
@@ -73,15 +74,16 @@ class Claims:
         left = encode(replace(claim, node="", session=""))
         address = Entry(subjects.peer(claim.place), left, claim.revision, VACANCY_TTL)
         key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.revision - 1, VACANCY_TTL)
+        began = self._position.now
         if not await self._goes_at_once([key, address]):
             with anyio.fail_after(INSISTENCE):
-                await self._vacate(claim, key, address)
+                await self._vacate(claim, key, address, began)
 
-    async def _vacate(self, claim: Claim, key: Entry, address: Entry) -> None:
+    async def _vacate(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
         entries = [key, address]
-        while True:
+        while not self._position.is_over(began):  # What a lost store held needs not be taken out.
             try:
-                await self._position.wait(await self._stream.publish(entries))
+                await self._store(entries)
                 return
             except NotHeard:
                 await anyio.sleep(RETRY_DELAY)
@@ -102,17 +104,24 @@ class Claims:
         """Whether the first attempt is all it takes. It nearly always is, and then nothing has to bound the time: that
         would cost as much as the request.
         """
+        since = self._position.now
         try:
             revision = await self._stream.publish(entries)
+            if since[1] < revision <= self._position.revision and not self._position.is_over(since):
+                return True
+            with anyio.fail_after(INSISTENCE):
+                await self._position.wait(revision, since)
         except (NotHeard, Refused):
             return False
-        if revision > self._position.revision:
-            with anyio.fail_after(INSISTENCE):
-                await self._position.wait(revision)
         return True
 
+    async def _store(self, entries: Sequence[Entry]) -> None:
+        since = self._position.now
+        await self._position.wait(await self._stream.publish(entries), since)
+
     async def _catch_up(self) -> None:
-        await self._position.wait(await self._stream.mark(self._ledger.process))
+        since = self._position.now
+        await self._position.wait(await self._stream.mark(self._stream.subjects, self._ledger.process), since)
 
     def _is_settled(self, claim: Claim) -> bool:
         """Whether the claim is in after all: an answer was lost. Raises Conflict if another one is in its way."""

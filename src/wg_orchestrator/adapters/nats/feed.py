@@ -7,9 +7,11 @@ from secrets import token_hex
 import anyio
 from nats.aio.msg import Msg
 
-from wg_orchestrator.adapters.nats.connection import Connection
+from wg_orchestrator.adapters.nats.claim import Subjects
+from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.stream import Stream
 
+_ACKNOWLEDGEMENT = "$JS.ACK."
 HEARTBEAT = 0.25
 SILENCES = 6
 """Heartbeats that may be missing, one after the other, before the feed is taken for dead. They are counted, not timed:
@@ -42,7 +44,7 @@ class Feed:
         self._open = True
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def opened(self, subjects: Subjects) -> AsyncIterator[None]:
         """Let the messages come. Raises NotHeard or StoreUnusable."""
         inbox = self._client.new_inbox()
         # Flow control bounds what waits here, so that the client library need not, by dropping it.
@@ -50,7 +52,7 @@ class Feed:
             inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
         try:
-            await self._stream.consume(f"feed-{token_hex(8)}", inbox, HEARTBEAT)
+            await self._stream.consume(subjects, f"feed-{token_hex(8)}", inbox, HEARTBEAT)
             yield
         finally:
             self._open = False
@@ -78,9 +80,9 @@ class Feed:
         if not self._open or self._broken is not None:
             return
         self._silences = 0
-        headers = message.headers or {}
-        if headers.get("Status") == "100":
-            await self._on_control(message.reply, headers)
+        # Headers do not tell: whoever stores a message writes these.
+        if not message.reply.startswith(_ACKNOWLEDGEMENT):
+            await self._on_control(message.reply, message.headers or {})
             return
         # $JS.ACK.<stream>.<consumer>.<delivered>.<revision>.<number>…; with domains, two more tokens after the second.
         tokens = message.reply.split(".")
@@ -109,30 +111,59 @@ class Feed:
         self._breaks.set()
 
 
+Moment = tuple[int, int]
+"""An era, and a revision in it."""
+
+
 class Position:
-    """How far the feed has come, to be waited for."""
+    """How far the feed has come, to be waited for. A new era begins with each epoch of the stream."""
 
     def __init__(self) -> None:
+        self._era = 0
         self._revision = 0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._count = 0
 
     @property
     def revision(self) -> int:
         return self._revision
 
+    @property
+    def now(self) -> Moment:
+        return self._era, self._revision
+
+    def is_over(self, since: Moment) -> bool:
+        """Whether the era of that moment has ended."""
+        return since[0] != self._era
+
     def reach(self, revision: int) -> None:
-        """Set the position; backwards too, if the stream has begun anew."""
         self._revision = revision
         while self._waiting and self._waiting[0][0] <= revision:
-            waiter = heapq.heappop(self._waiting)[2]
-            if not waiter.done():
-                waiter.set_result(None)
+            _tell(heapq.heappop(self._waiting)[2], True)
 
-    async def wait(self, revision: int) -> None:
-        """Return when everything up to this revision has been applied."""
+    def begin(self, revision: int) -> None:
+        """Begin a new era there. What is waited for does not come any more."""
+        self._era += 1
+        self._revision = revision
+        waiting, self._waiting = self._waiting, []
+        for _, _, waiter in waiting:
+            _tell(waiter, False)
+
+    async def wait(self, revision: int, since: Moment) -> None:
+        """Return when everything up to this revision has been applied, that of a message sent after the moment `since`.
+
+        Raises NotHeard if the stream has begun anew since: in another one's numbers the revision means nothing.
+        """
+        if self.is_over(since) or revision <= since[1]:
+            raise NotHeard("the store has begun anew")
         if self._revision < revision:
             self._count += 1
             waiter = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (revision, self._count, waiter))
-            await waiter
+            if not await waiter:
+                raise NotHeard("the store has begun anew")
+
+
+def _tell(waiter: "asyncio.Future[bool]", has_come: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(has_come)

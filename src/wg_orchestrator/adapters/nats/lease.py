@@ -1,9 +1,11 @@
+import math
 import time
 from collections.abc import Callable
 
 import anyio
 import structlog
 
+from wg_orchestrator.adapters.nats.claim import Subjects, Unreadable
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
@@ -19,12 +21,22 @@ CAUTION = 1.0
 WATCH_INTERVAL = 0.5
 RETRY_DELAY = 0.1
 ENDED_TTL = 60
+OPENING_TIME = LEASE_TIME + CAUTION
+"""Seconds for which an epoch is closed at the least: whoever had a lease before, and can still renew one, is back."""
+OPENING_ATTEMPTS = 5
 ALIVE, SETTLED = b"alive", b"settled"
 
 
 def read_lease(revision: int, payload: bytes) -> Lease | None:
-    """A lease as a message says it; None if that is its end."""
+    """A lease as a message says it; None if that is its end. Whatever says neither stands until it runs out."""
     return Lease(revision, time.monotonic(), settled=payload == SETTLED) if payload else None
+
+
+def parse_lease(revision: int, payload: bytes) -> Lease | None:
+    """The same, of a message that somebody else may have written. Raises Unreadable."""
+    if payload not in (ALIVE, SETTLED, b""):
+        raise Unreadable("no state of a lease")
+    return read_lease(revision, payload)
 
 
 class NodeLease:
@@ -40,9 +52,11 @@ class NodeLease:
         self._stream = stream
         self._ledger = ledger
         self._count = 0
-        self._renewed = 0.0
+        self._renewed = -math.inf
         self._node = ""
         self._revision = 0
+        self._is_missing = False
+        self._wake = anyio.Event()
 
     @property
     def node(self) -> str | None:
@@ -57,7 +71,14 @@ class NodeLease:
                 await self._renew(has_caught_up())
             except (NotHeard, StoreUnusable) as error:
                 logger.debug("lease not renewed", node=self._node, error=str(error))
-            await anyio.sleep(RENEWAL_INTERVAL if self._node else RETRY_DELAY)
+            with anyio.move_on_after(RENEWAL_INTERVAL if self._node else RETRY_DELAY):
+                await self._wake.wait()
+
+    def begin_anew(self) -> None:
+        """The stream is in a new epoch: a lease of before is none there."""
+        self._node, self._revision, self._is_missing = "", 0, False
+        self._wake.set()
+        self._wake = anyio.Event()
 
     async def _renew(self, has_caught_up: bool) -> None:
         asked = time.monotonic()
@@ -67,29 +88,48 @@ class NodeLease:
             self._count += 1
             self._node, self._revision = f"{self._ledger.process}-{self._count}", 0
             logger.info("taking a lease", node=self._node)
-        subject = self._stream.subjects.node(self._node)
+        node = self._node
+        # One step: what is said of the ledger is said in the epoch that the ledger is in.
+        subject = self._stream.subjects.node(node)
         state = SETTLED if has_caught_up and self._ledger.is_settled() else ALIVE
         try:
-            self._revision = await self._stream.publish([Entry(subject, state, self._revision)])
+            revision = await self._stream.publish([Entry(subject, state, self._revision)])
         except Refused:
-            self._revision, payload = await self._stream.last(subject)
-            if not payload:
-                logger.warning("lease lost", node=self._node)
+            revision, payload = await self._stream.last(subject)
+            if node != self._node:
+                return  # The store was lost meanwhile, and this said in an epoch that is over.
+            if revision == 0 and self._is_fresh():
+                self._is_missing = True
+            elif not payload:
+                logger.warning("lease lost", node=node)
                 self._node = ""
+            self._revision = revision
         else:
-            self._renewed = asked
+            if node == self._node:
+                self._revision, self._renewed, self._is_missing = revision, asked, False
+
+    def _is_fresh(self) -> bool:
+        """Whether the stream, if it has lost nothing, still has this node's lease or its end."""
+        return time.monotonic() - self._renewed < ENDED_TTL - LEASE_TIME
 
     async def watch(self) -> None:
-        """End the leases that others have let run out, for ever. Raises StoreUnusable."""
+        """End the leases that others have let run out, and open an epoch that was closed for long enough, for ever.
+
+        Raises StoreUnusable, also if the stream has lost this node's lease.
+        """
+        last = closed_since = time.monotonic()
         for lease in self._ledger.leases.values():
-            lease.heard = time.monotonic()
-        last = time.monotonic()
+            lease.heard = last
+        attempts = 0
         while True:
             await anyio.sleep(WATCH_INTERVAL)
+            if self._is_missing:
+                raise StoreUnusable("the stream has lost this node's lease")
             now = time.monotonic()
             # A lease runs out only while this node's own does not: it was not this process that stood still, with news
             # waiting for it, and not NATS that took nothing, as it does until a lost server's part is taken over.
             if now - last > LEASE_TIME / 2 or now - self._renewed > 2 * RENEWAL_INTERVAL + WATCH_INTERVAL:
+                closed_since = now
                 for lease in self._ledger.leases.values():
                     lease.heard = now
             last = now
@@ -104,19 +144,35 @@ class NodeLease:
                     logger.warning("node lost", node=node)
                 except (NotHeard, Refused) as error:
                     logger.debug("lease not ended", node=node, error=str(error))
+            if now - closed_since > OPENING_TIME and not self._ledger.is_open():
+                if attempts == OPENING_ATTEMPTS:
+                    raise StoreUnusable("the epoch can't be opened")
+                attempts += await self._open()
 
-    async def complete(self, snapshot: Snapshot) -> bool:
-        """Ask for the leases that a snapshot lacks. Returns whether nothing is left of this node's own, not even its
-        end: then the store was lost. Raises NotHeard or StoreUnusable.
+    async def _open(self) -> bool:
+        """Open the epoch unless a node is still at putting back its claims. Returns whether it was tried."""
+        epoch = self._ledger.epoch
+        if epoch is None or self.node is None or not self._ledger.are_all_settled():
+            return False
+        try:
+            await self._stream.publish([Entry(self._stream.subjects.which_epoch, epoch.opened, epoch.revision)])
+        except (NotHeard, Refused) as error:  # Another node may have done so: then the feed will say it.
+            logger.debug("epoch not opened", error=str(error))
+        return True
+
+    async def complete(self, subjects: Subjects, snapshot: Snapshot) -> bool:
+        """Ask for the leases that a snapshot of the epoch with these subjects lacks. Returns whether nothing is left of
+        this node's own in it, not even its end: then the stream has lost it. Raises NotHeard or StoreUnusable.
         """
         own_was_lost = False
-        while missing := snapshot.missing_leases(self._ledger.leases):
+        is_known = subjects.epoch == self._stream.subjects.epoch
+        while missing := snapshot.missing_leases(self._ledger.leases if is_known else ()):
             for node in missing:
-                revision, payload = await self._stream.last(self._stream.subjects.node(node))
+                revision, payload = await self._stream.last(subjects.node(node))
                 if node in snapshot.leases or node in snapshot.ended:
                     continue  # It has come by itself meanwhile.
                 snapshot.see_lease(node, read_lease(revision, payload))
-                own_was_lost |= revision == 0 and node.startswith(self._ledger.process)
+                own_was_lost |= revision == 0 and node == self._node and self._is_fresh()
         return own_was_lost
 
     async def find(self, node: str) -> Lease | None:

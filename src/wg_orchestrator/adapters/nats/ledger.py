@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import structlog
 
-from wg_orchestrator.adapters.nats.claim import Claim, Place
+from wg_orchestrator.adapters.nats.claim import Claim, Place, process_of
+from wg_orchestrator.adapters.nats.epoch import Epoch
 from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
 from wg_orchestrator.domain.errors import Conflict
@@ -44,6 +45,7 @@ class Ledger:
         self._vacant: OrderedDict[Place, int] = OrderedDict()
         self._vacant_keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
         self.followers: list[Callable[[MembershipEvent], None]] = []
+        self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
         self.wanted: set[str] = set()
         """The sessions that live here, those of newcomers on their way included."""
@@ -60,7 +62,8 @@ class Ledger:
         return tenant or ExpectingTenant(tenant_id, self._network, self._max_peers)
 
     def count(self) -> int:
-        return len(self._tenants)
+        """How many tenants have peers, or expect one."""
+        return len(self._tenants) + len(self._opening)
 
     def expect(self, event: PeerJoined) -> None:
         """See ExpectingTenant.expect."""
@@ -93,7 +96,7 @@ class Ledger:
         return self._vacant_keys.get((claim.tenant_id, claim.peer.public_key), 0), self._vacant.get(claim.place, 0)
 
     def is_ours(self, claim: Claim) -> bool:
-        return claim.session.startswith(self.process)
+        return process_of(claim.session) == self.process
 
     def holds(self, claim: Claim) -> bool:
         """Whether the peer is in its tenant, for this one stay."""
@@ -122,6 +125,10 @@ class Ledger:
         else:
             self._vacated(claim)
 
+    def see_epoch(self, epoch: Epoch) -> None:
+        """Apply a message that opens the epoch."""
+        self.epoch = epoch
+
     def see_lease(self, node: str, lease: Lease | None) -> None:
         """Apply the next message on a lease; None is its end, and that of all claims of its node."""
         if lease is not None:
@@ -138,7 +145,9 @@ class Ledger:
 
     def reconcile(self, snapshot: Snapshot, store_was_lost: bool) -> None:
         """Go on from the stream as it is now, whatever was missed: leaves first, then joins."""
+        self.epoch = snapshot.epoch
         self.leases = snapshot.leases
+        in_doubt = {claim.session for claim in self.unbacked.values()}
         for memory in (self.stale, self.ghosts, self._vacant, self._vacant_keys):
             memory.clear()
         for held in list(self._held.values()):
@@ -146,7 +155,9 @@ class Ledger:
             if claim is not None and claim.node in self.leases:
                 if claim.session != held.session:
                     self._leave(held)
-            elif held.session in self.wanted or (store_was_lost and not self.is_ours(held)):
+            elif held.session in self.wanted or (
+                (store_was_lost or held.session in in_doubt) and not self.is_ours(held)
+            ):
                 self._unback(replace(held, revision=claim.revision if claim else 0))
             else:
                 self._leave(held)
@@ -158,21 +169,33 @@ class Ledger:
             if lease.settled:
                 self._settle(node)
 
+    def is_open(self) -> bool:
+        """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
+        return self.epoch is not None and self.epoch.is_open
+
     def is_settled(self) -> bool:
         """Whether the stream holds all claims of this process."""
         return not any(map(self.is_ours, self.unbacked.values()))
 
+    def are_all_settled(self) -> bool:
+        """Whether the stream holds all claims of all nodes that have a lease."""
+        return all(lease.settled for lease in self.leases.values())
+
     def give_up_missing(self) -> None:
-        """Wait no longer for other nodes to put back what a lost store held of theirs."""
-        for claim in [claim for claim in self.unbacked.values() if not self.is_ours(claim)]:
-            self._leave(claim)
+        """Wait no longer for the nodes that have not come back to put back what a lost store held of theirs."""
+        if self.unbacked:
+            back = {process_of(node) for node in self.leases} | {self.process}
+            self._let_go(lambda process: process not in back)
 
     def _settle(self, node: str) -> None:
         """What a node has not put back by now has left."""
-        process = node.rpartition("-")[0]
-        if self.unbacked and process != self.process:
-            for claim in [claim for claim in self.unbacked.values() if claim.session.startswith(process)]:
-                self._leave(claim)
+        settled = process_of(node)
+        if self.unbacked and settled != self.process:
+            self._let_go(lambda process: process == settled)
+
+    def _let_go(self, is_meant: Callable[[str], bool]) -> None:
+        for claim in [claim for claim in self.unbacked.values() if is_meant(process_of(claim.session))]:
+            self._leave(claim)
 
     def _recall(self, claims: Iterable[Claim]) -> None:
         """Have the tenants that are new here know who released which address, and in which order."""

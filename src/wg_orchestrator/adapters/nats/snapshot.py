@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wg_orchestrator.adapters.nats.claim import Claim, Place
+from wg_orchestrator.adapters.nats.epoch import Epoch
 
 
 @dataclass
@@ -25,11 +26,15 @@ class Snapshot:
     leases: dict[str, Lease] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     """Nodes whose lease was ended, not long ago."""
+    epoch: Epoch | None = None
 
     def missing_leases(self, known: Iterable[str]) -> set[str]:
         """The nodes that are known, or named by claims, and have no message here."""
         named = {claim.node for claim in self.claims.values() if claim.node}
         return (named | set(known)) - self.leases.keys() - self.ended
+
+    def see_epoch(self, epoch: Epoch) -> None:
+        self.epoch = epoch
 
     def see_claim(self, claim: Claim) -> None:
         self.claims[claim.place] = claim

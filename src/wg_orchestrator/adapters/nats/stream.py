@@ -9,6 +9,7 @@ import structlog
 
 from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
+from wg_orchestrator.adapters.nats.epoch import Epoch, new_epoch_name, read_epoch
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
@@ -18,6 +19,27 @@ CONSUMER_ATTEMPTS = 5
 _NOT_FOUND = 404
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 """The second one is for a batch, if what came first is still being replicated."""
+_AS_MADE = ("subjects", "retention", "discard", "max_msgs_per_subject", "allow_msg_ttl", "allow_atomic")
+_NOTHING_LOST: dict[str, Any] = {
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_age": 0,
+    "max_msg_size": -1,
+    "max_consumers": -1,
+    "discard_new_per_subject": False,
+    "sealed": False,
+    "no_ack": False,
+    "allow_rollup_hdrs": False,
+    "allow_msg_counter": False,
+    "allow_msg_schedules": False,
+    "subject_delete_marker_ttl": 0,
+    "subject_transform": None,
+    "mirror": None,
+    "sources": None,
+    "consumer_limits": {},
+    "persist_mode": "default",
+}
+"""What a stream must not do: forget, refuse or change what it is told, tell more, or confirm what it has not stored."""
 _BATCH_NOT_TAKEN = {10176, 10210}
 """Too many batches at once: the first message of this one was not taken, or not the last one either."""
 
@@ -36,12 +58,6 @@ class StreamOptions:
     network: str
     replicas: int = 1
     storage: Literal["memory", "file"] = "memory"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    created: str
-    last_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +85,59 @@ class Stream:
         # Among all nodes: the server would take two batches of one name for one.
         self._batch_prefix = token_hex(8)
         self._warned = False
-        self.subjects = Subjects(options.name)
+        self.subjects = Subjects(options.name, "none")
+        """Those of the epoch that this node's ledger is in."""
 
-    async def ensure(self) -> StreamState:
-        """Find the stream, or make it. Raises StoreUnusable if it is another service's."""
+    async def ensure(self) -> Epoch:
+        """Find the stream and its epoch, or make them. Raises StoreUnusable if it is another service's, or set up so
+        that it does not keep what it is told.
+        """
         name = self._options.name
         found = await self._find(f"STREAM.INFO.{name}", {})
         if found is None:
             found = await self._ask(f"STREAM.CREATE.{name}", self._config())
         config = found["config"]
-        for field in ("subjects", "max_msgs_per_subject", "allow_atomic", "allow_msg_ttl"):
-            if config.get(field) != self._config()[field]:
-                raise StoreUnusable(f"stream {name} has {field} {config.get(field)}, not {self._config()[field]}")
+        wrong = [
+            f"{setting} {json.dumps(config.get(setting, default))}, not {json.dumps(needed)}"
+            for setting, needed, default in self._needed()
+            if config.get(setting, default) != needed
+        ]
+        if wrong:
+            raise StoreUnusable(f"stream {name} has {'; '.join(wrong)}")
         if config.get("metadata", {}).get("network") != self._options.network:
             raise StoreUnusable(f"stream {name} is not for network {self._options.network}")
         if config["num_replicas"] < 3 and not self._warned:
             self._warned = True
             logger.warning("few replicas", stream=name, replicas=config["num_replicas"], recommended=3)
-        return StreamState(found["created"], found["state"]["last_seq"])
+        while True:
+            revision, payload = await self.last(self.subjects.which_epoch)
+            epoch = read_epoch(revision, payload)
+            if epoch is not None:
+                return epoch
+            await self.begin(revision)
+
+    def subjects_of(self, epoch: Epoch) -> Subjects:
+        return Subjects(self._options.name, epoch.name)
+
+    async def begin(self, after: int) -> None:
+        """Begin a new epoch in the place of the one of that revision, unless somebody has."""
+        try:
+            await self.publish([Entry(self.subjects.which_epoch, new_epoch_name().encode(), after)])
+        except Refused:
+            logger.debug("the epoch was begun elsewhere")
+
+    def _needed(self) -> list[tuple[str, Any, Any]]:
+        """Each setting that has to be as it is made here, with its value and what is meant if the server says none."""
+        made = self._config()
+        needed = [(setting, made[setting], None) for setting in _AS_MADE]
+        return needed + [(setting, value, value) for setting, value in _NOTHING_LOST.items()]
 
     def _config(self) -> dict[str, Any]:
         options = self._options
         return {
             "name": options.name,
-            "subjects": [self.subjects.all],
+            # Not `<stream>.>`: a node that knows of no epochs is not to take this stream for one of its own.
+            "subjects": [self.subjects.which_epoch, f"{options.name}.*.>"],
             "storage": options.storage,
             "num_replicas": options.replicas,
             "retention": "limits",
@@ -131,9 +176,9 @@ class Stream:
             raise NotHeard(error["description"])
         raise StoreUnusable(error["description"])
 
-    async def mark(self, process: str) -> int:
+    async def mark(self, subjects: Subjects, process: str) -> int:
         """Store a message that says nothing. Whoever has seen its revision has seen all that was stored before."""
-        answer = await self._request(self.subjects.sync(process), b"", {"Nats-TTL": "60"})
+        answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])
         return int(answer["seq"])
@@ -145,13 +190,13 @@ class Stream:
             return 0, b""
         return found["message"]["seq"], base64.b64decode(found["message"].get("data", ""))
 
-    async def consume(self, name: str, inbox: str, heartbeat: float) -> None:
+    async def consume(self, subjects: Subjects, name: str, inbox: str, heartbeat: float) -> None:
         """Have the feed sent to `inbox`: the last message of each subject, in the stream's order, and what follows."""
         config = {
             "name": name,
             "deliver_subject": inbox,
             "deliver_policy": "last_per_subject",
-            "filter_subjects": self.subjects.feed,
+            "filter_subjects": subjects.feed,
             "ack_policy": "none",
             "max_deliver": 1,
             "replay_policy": "instant",

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -8,11 +7,12 @@ from secrets import token_hex
 import anyio
 import structlog
 
-from wg_orchestrator.adapters.nats.claim import Claim, Unreadable, decode
-from wg_orchestrator.adapters.nats.claims import COMMIT_TIMEOUT, Claims
+from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Subjects, Unreadable, parse_node
+from wg_orchestrator.adapters.nats.claims import Claims
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
+from wg_orchestrator.adapters.nats.epoch import read_epoch
 from wg_orchestrator.adapters.nats.feed import Feed, FeedBroken, Position
-from wg_orchestrator.adapters.nats.lease import LEASE_TIME, NodeLease, read_lease
+from wg_orchestrator.adapters.nats.lease import NodeLease, parse_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
@@ -21,11 +21,14 @@ from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.telemetry import Telemetry
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-DOUBT_TIME = 2 * LEASE_TIME
-"""Seconds that a node has to put its peers back after the store was lost, before the others let them go."""
+FAREWELL_TIME = 5.0
+"""Seconds for the end of the lease, unless less is asked for."""
+LEAST_FAREWELL_TIME = 0.5
+CLOSING_TIME = 0.25
 RETRY_DELAY = 0.25
 TIDY_INTERVAL = 0.1
 AT_ONCE = 64
@@ -41,7 +44,12 @@ class NatsTenantRepository:
     """
 
     def __init__(
-        self, network: Network, max_peers_per_tenant: int, connection: ConnectionOptions, stream: StreamOptions
+        self,
+        network: Network,
+        max_peers_per_tenant: int,
+        connection: ConnectionOptions,
+        stream: StreamOptions,
+        telemetry: Telemetry,
     ) -> None:
         self._process = token_hex(8)
         self._sessions = 0
@@ -51,10 +59,11 @@ class NatsTenantRepository:
         self._stream = Stream(self._connection, stream)
         self._claims = Claims(self._stream, self._ledger, self._position)
         self._lease = NodeLease(self._stream, self._ledger)
-        self._store: str | None = None
+        self._reader = ClaimReader(network)
+        self._telemetry = telemetry
         # Once it has caught up.
         self._feed: Feed | None = None
-        self._doubt_until = 0.0
+        self._farewell = FAREWELL_TIME
 
     def get(self, tenant_id: TenantId) -> Tenant:
         return self._ledger.tenant(tenant_id)
@@ -72,8 +81,11 @@ class NatsTenantRepository:
             await self._leave(event)
 
     def is_ready(self) -> bool:
-        """Whether joins can be committed: caught up with the feed, with a lease, and connected."""
-        return self._feed is not None and self._feed.is_sound() and self._lease.node is not None
+        """Whether joins can be committed: caught up with the feed, with a lease, connected, and nobody who may yet be
+        put back after the store was lost.
+        """
+        has_caught_up = self._feed is not None and self._feed.is_sound()
+        return has_caught_up and self._ledger.is_open() and self._lease.node is not None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -83,17 +95,21 @@ class NatsTenantRepository:
         try:
             yield
         finally:
-            lease.cancel()
-            await asyncio.wait([lease], timeout=COMMIT_TIMEOUT)
-            with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
+            with anyio.move_on_after(self._farewell, shield=True):
+                lease.cancel()
+                await asyncio.wait([lease])
                 try:
                     await self._lease.give_up()
                 except (NotHeard, StoreUnusable) as error:
                     logger.warning("lease not given up", error=str(error))
             running.cancel()
-            await asyncio.wait([running], timeout=COMMIT_TIMEOUT)
-            with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
+            await asyncio.wait([running], timeout=CLOSING_TIME)
+            with anyio.move_on_after(CLOSING_TIME, shield=True):
                 await self._connection.close()
+
+    def hurry(self, seconds: float) -> None:
+        """Have the end of `running` take no longer than that, give or take a moment, whether or not NATS answers."""
+        self._farewell = max(LEAST_FAREWELL_TIME, seconds)
 
     # Commits
 
@@ -153,48 +169,64 @@ class NatsTenantRepository:
 
     async def _follow(self) -> None:
         """Follow one feed until it breaks."""
-        state = await self._stream.ensure()
+        epoch = await self._stream.ensure()
+        subjects = self._stream.subjects_of(epoch)
         snapshot, gathered = Snapshot(), Position()
         target: Snapshot | Ledger = snapshot
         position = gathered
 
         def see(subject: str, revision: int, payload: bytes) -> None:
-            self._see(target, subject, revision, payload)
+            try:
+                self._see(target, subjects, subject, revision, payload)
+            except Unreadable as error:
+                self._telemetry.unreadable(subject, revision, str(error))
             position.reach(revision)
 
         feed = Feed(self._connection, self._stream, see)
 
         async def tend() -> None:
             nonlocal target, position
-            await gathered.wait(await self._stream.mark(self._process))
-            own_lease_was_lost = await self._lease.complete(snapshot)
-            store_was_lost = self._store is not None and (
-                self._store != state.created or gathered.revision < self._position.revision or own_lease_was_lost
-            )
-            if store_was_lost:
-                logger.warning("store lost", stream_created=state.created)
-                self._doubt_until = time.monotonic() + DOUBT_TIME
-            self._store = state.created
-            self._ledger.reconcile(snapshot, store_was_lost)
+            since = gathered.now
+            await gathered.wait(await self._stream.mark(subjects, self._process), since)
+            own_lease_was_lost = await self._lease.complete(subjects, snapshot)
+            if snapshot.epoch is None:
+                raise FeedBroken("the store has begun anew")
+            is_new = self._ledger.epoch is None or self._ledger.epoch.name != epoch.name
+            if not is_new and (own_lease_was_lost or gathered.revision < self._position.revision):
+                await self._stream.begin(snapshot.epoch.revision)
+                raise FeedBroken("the store has lost messages")
+            # One step from here on: what is said from now on is said in this epoch, and by a ledger that is in it.
+            if is_new:
+                logger.info("in a new epoch of the store", epoch=epoch.name)
+                self._stream.subjects = subjects
+                self._lease.begin_anew()
+                self._position.begin(gathered.revision)
+            else:
+                self._position.reach(gathered.revision)
+            self._ledger.reconcile(snapshot, store_was_lost=is_new)
             target, position = self._ledger, self._position
-            position.reach(gathered.revision)
             self._feed = feed
             await _until_one_fails(self._lease.watch, self._tidy)
 
-        async with feed.opened():
+        async with feed.opened(subjects):
             await _until_one_fails(feed.run, tend)
 
-    def _see(self, target: Snapshot | Ledger, subject: str, revision: int, payload: bytes) -> None:
-        kind, *tokens = self._stream.subjects.split(subject)
-        if len(tokens) != (2 if kind == "peer" else 1):
-            logger.warning("unreadable message", subject=subject)
-        elif kind == "node":
-            target.see_lease(tokens[0], read_lease(revision, payload))
-        elif kind == "peer":
-            try:
-                target.see_claim(decode(tokens[0], tokens[1], payload, revision))
-            except Unreadable as error:
-                logger.warning("unreadable message", error=str(error))
+    def _see(self, target: Snapshot | Ledger, subjects: Subjects, subject: str, revision: int, payload: bytes) -> None:
+        if subject == subjects.which_epoch:
+            epoch = read_epoch(revision, payload)
+            if epoch is None:
+                raise Unreadable("no epoch")
+            if epoch.name != subjects.epoch:
+                raise FeedBroken("the store has begun anew")
+            target.see_epoch(epoch)
+            return
+        kind, *tokens = subjects.split(subject)
+        if kind == "peer" and len(tokens) == 2:
+            target.see_claim(self._reader.read(tokens[0], tokens[1], payload, revision))
+        elif kind == "node" and len(tokens) == 1:
+            target.see_lease(parse_node(tokens[0]), parse_lease(revision, payload))
+        elif kind != "sync" or len(tokens) != 1:
+            raise Unreadable("no such subject")
 
     async def _tidy(self) -> None:
         """Put back what belongs into the stream and take out what does not, for ever."""
@@ -203,7 +235,7 @@ class NatsTenantRepository:
             await anyio.sleep(TIDY_INTERVAL)
             if self._lease.node is None:
                 continue
-            if time.monotonic() > self._doubt_until:
+            if self._ledger.is_open():
                 self._ledger.give_up_missing()
             async with anyio.create_task_group() as tasks:
                 for work in [*self._work(), *await self._sweeping()]:

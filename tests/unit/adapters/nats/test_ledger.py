@@ -1,9 +1,9 @@
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 
 import pytest
 
 from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, joined, left
-from wg_orchestrator.adapters.nats.claim import Claim, Subjects, Unreadable, decode, encode
+from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Subjects, Unreadable, encode
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
 from wg_orchestrator.domain.events import MembershipEvent
@@ -213,13 +213,14 @@ def test_a_tenant_on_its_way_is_one_tenant(ledger: Followed) -> None:
 @pytest.mark.parametrize("address", ["100.64.0.1", "fd00::1"])
 def test_a_claim_is_read_as_it_was_written(address: str) -> None:
     claim = Claim(type(ACME)("a.b"), a_peer(1, address), "you-1", "you-7", 5)
-    subjects = Subjects("wg")
+    subjects = Subjects("wg", "0123456789abcdef")
     kind, tenant, token = subjects.split(subjects.peer(claim.place))
     assert kind == "peer"
-    assert decode(tenant, token, encode(claim), 5) == claim
+    network = ip_network("fd00::/64" if ":" in address else "100.64.0.0/10")
+    assert ClaimReader(network).read(tenant, token, encode(claim), 5) == claim
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"name":1}', b"\xff", b"null"])
 def test_what_is_no_claim_is_not_read(payload: bytes) -> None:
     with pytest.raises(Unreadable):
-        decode("acme", "100-64-0-1", payload, 1)
+        ClaimReader(ip_network("100.64.0.0/10")).read("acme", "100-64-0-1", payload, 1)
