@@ -134,7 +134,8 @@ class Server(uvicorn.Server):
         await self._pause(self._settings.shutdown_delay)
         for server in self.servers:
             server.close()
-        self._container.peers().hold_leaves()
+        self._container.peers().stop()
+        self._container.notifier().stop()
         grace = self._settings.shutdown_timeout
         started = asyncio.get_running_loop().time()
         await self._release(grace / 2)

@@ -24,7 +24,8 @@ class MembershipService(Generic[Subscriber]):
     ) -> Peer:
         """Make a newcomer part of the tenant and welcome it. Whoever joined has to `leave`, once.
 
-        Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed.
+        Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed. Whatever else it
+        raises, by a fault of ours or because its task was cancelled, the newcomer is out again and the others are told.
         """
         while True:
             tenant = self._tenants.get(tenant_id)
@@ -33,19 +34,24 @@ class MembershipService(Generic[Subscriber]):
             newcomer = tenant.admit(display_name, public_key)
             try:
                 await self._tenants.commit(newcomer)
+                # No `await` between reading the roster and the subscription: an event in between would be lost.
+                tenant = self._tenants.get(tenant_id)
+                if newcomer.peer not in tenant:
+                    continue  # Another node's event has put it out again before it was welcome.
+                self._notifier.welcome(tenant, newcomer.peer, subscriber)
             except Conflict:
                 continue  # Somebody else's event came first, so the tenant has changed: decide again.
-            # No `await` between reading the roster and the subscription: an event in between would be lost.
-            tenant = self._tenants.get(tenant_id)
-            if newcomer.peer not in tenant:
-                continue  # Another node's event has put it out again before it was welcome.
-            self._notifier.welcome(tenant, newcomer.peer, subscriber)
+            except Unavailable:
+                raise
+            except BaseException:
+                await self.leave(tenant_id, newcomer.peer)
+                raise
             return newcomer.peer
 
     async def leave(self, tenant_id: TenantId, peer: Peer) -> None:
         """Take `peer` out of the tenant and free its address, as soon as that can be committed.
 
-        Does nothing if it is out already.
+        Does nothing if it is out already. If it raises and the peer `is_in` still, it has to be called again.
         """
         while peer in (tenant := self._tenants.get(tenant_id)):
             try:
@@ -55,6 +61,9 @@ class MembershipService(Generic[Subscriber]):
             except Unavailable:
                 return  # The repository sees to it.
             return
+
+    def is_in(self, tenant_id: TenantId, peer: Peer) -> bool:
+        return peer in self._tenants.get(tenant_id)
 
     def size(self, tenant_id: TenantId) -> int:
         """How many peers the tenant has."""

@@ -38,15 +38,16 @@ class AsgiCall:
         self._denial: Event | None = None
 
     async def run(self, app: ASGIApp, scope: MutableMapping[str, Any]) -> None:
-        ending = Close(1000, "")
+        ending = INTERNAL_ERROR
         try:
             await app(scope, self.receive, self.send)
+            ending = Close(1000, "")
         except Gone:
-            pass  # What the application still had to say, nobody is there to hear.
+            ending = Close(1000, "")  # What the application still had to say, nobody is there to hear.
         except Exception:
             logger.exception("exception in the ASGI application")
-            ending = INTERNAL_ERROR
-        self._protocol.call_ended(ending)
+        finally:  # Also when the call was cancelled.
+            self._protocol.call_ended(ending)
 
     def deliver(self, event: Event) -> None:
         self.unread.append(event)

@@ -1,16 +1,20 @@
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import anyio
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
+from starlette.websockets import WebSocketState
 
 from wg_orchestrator.adapters.websocket import close as closes
 from wg_orchestrator.adapters.websocket.close import Close
 from wg_orchestrator.adapters.websocket.connection import Gone
 from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
+
+_CAUSES = {1006: "connection lost", closes.SERVICE_RESTART.code: closes.SERVICE_RESTART.reason}
+"""By the code of a `websocket.disconnect` event: these the server says, all others the peer."""
 
 
 class AsgiConnection:
@@ -22,13 +26,15 @@ class AsgiConnection:
 
     def __init__(self, websocket: WebSocket, limits: ConnectionLimits) -> None:
         self._websocket = websocket
-        self._room = limits.max_outbox_size
         self._limits = limits
+        self._room = limits.max_outbox_size
+        self._waiting = 0
         self._outbox: deque[Text] = deque()
         self._arrived = anyio.Event()
         self._scope = anyio.CancelScope()
         self._close: Close | None = None
         self._gone = False
+        self._ending = ""
         self._on_gone: Callable[[str], None] | None = None
 
     async def deny(self, status: int, reason: str) -> None:
@@ -49,26 +55,26 @@ class AsgiConnection:
         return event["bytes"] if text is None else text
 
     async def refuse(self, close: Close) -> None:
+        if self._websocket.application_state is WebSocketState.DISCONNECTED:
+            return
         with anyio.move_on_after(self._limits.close_timeout, shield=True), suppress(WebSocketDisconnect):
             await self._websocket.close(close.code, close.reason)
 
     def welcome(self, welcome: Text) -> None:
         self._room += len(welcome.frame)
-        self._enqueue(welcome)
+        self._enqueue((welcome,), len(welcome.frame))
 
     def send(self, notices: Notices) -> None:
-        for text in notices.texts:
-            self._enqueue(text)
-
-    def _enqueue(self, text: Text) -> None:
-        if self._gone:
-            return
-        self._room -= len(text.frame)
-        if self._room < 0:
+        if self._waiting > self._room:
             self.close(closes.TOO_SLOW)
-            return
-        self._outbox.append(text)
-        self._arrived.set()
+        else:
+            self._enqueue(notices.texts, len(notices.wire))
+
+    def _enqueue(self, texts: Iterable[Text], size: int) -> None:
+        if not self._gone:
+            self._outbox.extend(texts)
+            self._waiting += size
+            self._arrived.set()
 
     def close(self, close: Close) -> None:
         if not self._gone:
@@ -78,13 +84,12 @@ class AsgiConnection:
     async def run(self, on_gone: Callable[[str], None]) -> None:
         self._on_gone = on_gone
         if self._gone:
-            on_gone("connection lost")
+            on_gone(self._ending)
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._write)
-                    await self._read()
-                    self._end("closed by the peer")
+                    self._end(_CAUSES.get(await self._read(), "closed by the peer"))
         finally:
             self._end("connection lost")
             if self._close is not None:
@@ -98,20 +103,24 @@ class AsgiConnection:
                 while self._outbox:
                     text = self._outbox.popleft()
                     await self._websocket.send_text(text.payload.decode())
-                    self._room += len(text.frame)
+                    self._waiting -= len(text.frame)
+                    self._room = self._limits.max_outbox_size  # The welcome was the first, and is out.
         except WebSocketDisconnect:
             self._end("connection lost")
 
-    async def _read(self) -> None:
-        """Returns when the client is gone. Text is ignored: a client may send keep-alives."""
+    async def _read(self) -> int:
+        """The close code, when the client is gone. Text is ignored: a client may send keep-alives."""
         while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
             if event.get("text") is None:
                 self.close(closes.TEXT_ONLY)
+        code: int = event.get("code", 1005)
+        return code
 
     def _end(self, reason: str) -> None:
         if self._gone:
             return
         self._gone = True
+        self._ending = reason
         self._scope.cancel()
         if self._on_gone is not None:
             self._on_gone(reason)

@@ -46,7 +46,9 @@ class Connection(Protocol):
         ...
 
     def send(self, notices: Notices) -> None:
-        """Queue `notices`. If too much waits already, close with TOO_SLOW; if the peer is gone, do nothing."""
+        """Queue `notices`, of any size. If more than the outbox may hold waits already, close with TOO_SLOW; if the
+        peer is gone, do nothing.
+        """
         ...
 
     def close(self, close: Close) -> None:

@@ -26,8 +26,8 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_budget", "_call", "_context", "_deadline", "_handshake", "_on_gone", "_phase", "_ping", "_reader", "_source",
-        "_transport",
+        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_is_full", "_on_gone", "_phase", "_ping",
+        "_reader", "_room", "_source", "_transport",
     )  # fmt: skip
 
     def __init__(self, context: ServerContext, source: str) -> None:
@@ -41,6 +41,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._on_gone: Callable[[str], None] | None = None
         self._deadline: Deadlines[Upgraded] | None = None
         self._ping = b""
+        self._ending = ""
+        self._is_full = False
+        self._room = context.limits.max_outbox_size
         self._budget = RateBudget(context.limits.max_frame_rate)
 
     # asyncio's callbacks
@@ -63,12 +66,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(1006, "end of stream")
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self._call is not None:
             self._call.pause_writing()
-        else:
-            self.close(closes.TOO_SLOW)
 
     def resume_writing(self) -> None:
+        self._is_full = False
         if self._call is not None:
             self._call.resume_writing()
 
@@ -125,14 +128,18 @@ class WebSocketProtocol(asyncio.Protocol):
         unread = self._call.unread if self._call else ()
         self._call = self._handshake = None
         if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
-            self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
+            self._set_room(self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
         if any("bytes" in event for event in unread):  # It came together with the join message.
             self.close(closes.TEXT_ONLY)
 
     def send(self, notices: Notices) -> None:
         if self._phase is Phase.OPEN and not self._transport.is_closing():
-            self._transport.write(notices.wire)
+            # What these bring the outbox to is no matter: the next ones find out whether the peer has taken them.
+            if self._is_full and self._transport.get_write_buffer_size() > self._room:
+                self.close(closes.TOO_SLOW)
+            else:
+                self._transport.write(notices.wire)
 
     def close(self, close: Close) -> None:
         if self._phase is Phase.OPEN:
@@ -143,7 +150,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def run(self, on_gone: Callable[[str], None]) -> None:
         if self._phase is not Phase.OPEN:
-            on_gone("connection lost")
+            on_gone(self._ending)
             return
         self._on_gone = on_gone
         self.resume_reading()
@@ -182,7 +189,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return self._phase is Phase.CONNECTING
 
     def call_ended(self, ending: Close) -> None:
-        if self._call is None:
+        if self._on_gone is not None:
             return  # The connection was handed over and goes on.
         if self._phase is Phase.CONNECTING:
             self.respond(500, (), b"internal error")
@@ -232,7 +239,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._ping = b""
                 self._await(self._context.pings)
                 # It has read all that came before: its welcome needs no room any more.
-                self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
+                self._set_room(self._context.limits.max_outbox_size)
         elif opcode is Opcode.TEXT:
             text = frames.decode_text(payload)
             if self._call is not None:
@@ -278,6 +285,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def close_overdue(self) -> None:
         self._transport.abort()
 
+    def _set_room(self, size: int) -> None:
+        self._room = size
+        self._transport.set_write_buffer_limits(high=size)
+
     # The end
 
     def _leave_open(self) -> None:
@@ -287,6 +298,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _end(self, code: int, reason: str) -> None:
         """Tell whoever lives on this connection that it has ended: the application or the new owner, once."""
+        self._ending = self._ending or reason
         call, on_gone, self._on_gone = self._call, self._on_gone, None
         if on_gone is not None:
             on_gone(reason)

@@ -2,7 +2,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from fastapi import WebSocket
 from starlette.types import Receive, Scope, Send
@@ -21,11 +20,31 @@ from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.telemetry import Telemetry
 
 _WEB = ("https", "http")
+RETRY_DELAY = 1.0
+"""Seconds until a leave that failed is tried again."""
 
 
 class _Refused(Exception):
     def __init__(self, close: Close) -> None:
         self.close = close
+
+
+class _Stay:
+    """A peer's time in its tenant, from its welcome on. Whatever ends it, ends it once."""
+
+    __slots__ = ("_has_ended", "_leave", "peer", "source", "tenant_id")
+
+    def __init__(self, tenant_id: TenantId, peer: Peer, source: str, leave: Callable[["_Stay", str], None]) -> None:
+        self.tenant_id = tenant_id
+        self.peer = peer
+        self.source = source
+        self._leave = leave
+        self._has_ended = False
+
+    def end(self, reason: str) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._leave(self, reason)
 
 
 class PeerEndpoint:
@@ -44,7 +63,7 @@ class PeerEndpoint:
         self._allowed_origins = allowed_origins
         self._telemetry = telemetry
         self._leaving: set[asyncio.Task[None]] = set()
-        self._waiting_to_leave: list[Callable[[], None]] | None = None
+        self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         extension = scope.get("extensions", {}).get(EXTENSION)
@@ -67,11 +86,18 @@ class PeerEndpoint:
             self._telemetry.refused("origin not allowed", source, tenant)
             await connection.deny(403, "origin not allowed")
             return
+        if self._stopping.is_set():
+            self._telemetry.refused(closes.SERVICE_RESTART.reason, source, tenant)
+            await connection.deny(503, closes.SERVICE_RESTART.reason)
+            return
         try:
             await connection.accept()
             message = await self._first_message(connection)
+            if self._stopping.is_set():
+                raise _Refused(closes.SERVICE_RESTART)
             started = time.perf_counter()
             peer = await self._join(connection, tenant, message)
+            await self._let_stay(connection, _Stay(tenant, peer, source, self._start_to_leave), started)
         except _Refused as refused:
             self._telemetry.refused(refused.close.reason, source, tenant)
             await connection.refuse(refused.close)
@@ -79,12 +105,8 @@ class PeerEndpoint:
         except Gone:
             raise
         except Exception:
-            self._telemetry.failed("join failed", tenant)
+            self._telemetry.failed("connection failed", tenant)
             await connection.refuse(closes.INTERNAL_ERROR)
-            return
-        peers = self._service.size(tenant)
-        self._telemetry.joined(tenant, peer, source, peers, time.perf_counter() - started)
-        await connection.run(partial(self._gone, tenant, peer, source))
 
     async def _first_message(self, connection: Connection) -> str:
         try:
@@ -108,36 +130,47 @@ class PeerEndpoint:
         except MembershipError as error:
             raise _Refused(REFUSALS[type(error)]) from error
 
-    def _gone(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
-        if self._waiting_to_leave is not None:
-            self._waiting_to_leave.append(partial(self._start_to_leave, tenant_id, peer, source, reason))
-        else:
-            self._start_to_leave(tenant_id, peer, source, reason)
+    async def _let_stay(self, connection: Connection, stay: _Stay, started: float) -> None:
+        """Raises only when the stay has ended."""
+        try:
+            peers = self._service.size(stay.tenant_id)
+            self._telemetry.joined(stay.tenant_id, stay.peer, stay.source, peers, time.perf_counter() - started)
+            await connection.run(stay.end)
+        except BaseException:
+            stay.end(closes.INTERNAL_ERROR.reason)
+            raise
 
-    def _start_to_leave(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._leave(tenant_id, peer, source, reason))
+    def _start_to_leave(self, stay: _Stay, reason: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._leave(stay, reason))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _leave(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
+    async def _leave(self, stay: _Stay, reason: str) -> None:
         try:
-            await self._service.leave(tenant_id, peer)
+            while not await self._has_left(stay) and not self._stopping.is_set():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RETRY_DELAY)
+            peers = self._service.size(stay.tenant_id)
+            self._telemetry.left(stay.tenant_id, stay.peer, stay.source, peers, reason)
         except Exception:
-            self._telemetry.failed("leave failed", tenant_id)
-        else:
-            self._telemetry.left(tenant_id, peer, source, self._service.size(tenant_id), reason)
+            self._telemetry.failed("leave failed", stay.tenant_id)
 
-    def hold_leaves(self) -> None:
-        """From now on, whoever's connection ends stays in its tenant until `drained`: the service is stopping, and
-        those whose turn has not come need not hear of each one before them.
-        """
-        self._waiting_to_leave = []
+    async def _has_left(self, stay: _Stay) -> bool:
+        try:
+            await self._service.leave(stay.tenant_id, stay.peer)
+        except Exception:
+            self._telemetry.failed("leave failed", stay.tenant_id)
+            # With no `await` since the failure: an equal peer that comes later is another one's.
+            return not self._service.is_in(stay.tenant_id, stay.peer)
+        return True
+
+    def stop(self) -> None:
+        """Let nobody in any more."""
+        self._stopping.set()
 
     async def drained(self) -> None:
-        """Return when every peer whose connection has ended has left its tenant."""
-        for start in self._waiting_to_leave or ():
-            start()
-        self._waiting_to_leave = None
+        """Let nobody in any more, and return when every peer whose connection has ended has left its tenant."""
+        self.stop()
         while self._leaving:
             await asyncio.wait(self._leaving)
 

@@ -163,12 +163,93 @@ async def test_notices_are_written_as_they_are_until_the_end() -> None:
 async def test_a_full_outbox_ends_the_peer_at_once_and_the_connection_within_the_close_timeout() -> None:
     protocol, transport, application = await joined(max_outbox_size=1000, close_timeout=0.0)
     assert transport.high_water == 1000 + len(frame(Opcode.TEXT, b"welcome"))
+    transport.buffered = transport.high_water + 1
     protocol.pause_writing()
+    protocol.send(Notices([Text(b"more")]))
     assert application.gone == 1
     assert transport.taken() == close_frame(4003, "too slow")
     await asyncio.sleep(0.001)
     assert transport.state == "aborted"
     assert application.gone == 1
+
+
+async def test_notices_of_any_size_do_not_end_a_peer_that_had_room_for_more_before_them() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    large = Notices([Text(b"x" * 5000)])
+    protocol.send(large)
+    transport.buffered = len(large.wire)
+    protocol.pause_writing()
+    assert application.gone == 0
+    transport.buffered = transport.high_water  # It reads, and has taken enough of them when the next ones come.
+    protocol.send(large)
+    assert application.gone == 0
+    assert transport.taken() == large.wire * 2
+    transport.buffered += len(large.wire)
+    protocol.send(large)
+    assert application.reason == "too slow"
+    assert transport.taken() == close_frame(4003, "too slow")
+
+
+async def test_an_outbox_that_was_emptied_is_not_full_any_more() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    transport.buffered = 10**6  # Not asked for: who keeps up costs one call less.
+    protocol.send(Notices([Text(b"more")]))
+    assert application.gone == 0
+
+
+async def test_a_call_that_is_cancelled_ends_its_connection() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await scope["extensions"][EXTENSION]["connection"].accept()
+        await asyncio.Event().wait()
+
+    _, transport, state = await upgraded(slow)
+    for task in state.tasks:
+        task.cancel()
+    await turns()
+    assert transport.taken().endswith(close_frame(1011, "internal error"))
+
+
+async def test_a_call_that_fails_between_the_welcome_and_the_handover_ends_its_connection() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        connection.welcome(Text(b"welcome"))
+        raise ZeroDivisionError
+
+    _, transport, _ = await upgraded(fails)
+    assert transport.taken().endswith(close_frame(1011, "internal error"))
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda protocol: protocol.data_received(client_frame(Opcode.CLOSE, b"")), "closed by the peer"),
+        (lambda protocol: protocol.eof_received(), "end of stream"),
+        (lambda protocol: protocol.connection_lost(None), "connection lost"),
+        (lambda protocol: protocol.shutdown(), "service restart"),
+    ],
+)
+async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
+    end: Callable[[WebSocketProtocol], None], reason: str
+) -> None:
+    commit = asyncio.Event()
+    reasons: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        await commit.wait()
+        connection.welcome(Text(b"welcome"))
+        await connection.run(reasons.append)
+
+    protocol, transport, _ = await upgraded(slow)
+    end(protocol)
+    commit.set()
+    await turns()
+    assert reasons == [reason]
+    assert frame(Opcode.TEXT, b"welcome") not in transport.written
 
 
 async def test_a_ping_that_is_answered_is_followed_by_another() -> None:

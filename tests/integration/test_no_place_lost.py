@@ -1,0 +1,113 @@
+"""Whatever fails in the service, no peer that is gone keeps a place, and nobody is left with a wrong picture."""
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+from websockets.frames import Opcode
+
+from tests.faults import Faults, Place
+from tests.integration.actor import Actor, until
+from tests.integration.service import PATIENCE, RawClient, Service, join_message, running
+from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
+from wg_orchestrator.adapters.websocket import messages, route
+from wg_orchestrator.adapters.websocket.messages import Notices
+from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier, _Channel
+from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.tenant import Tenant
+from wg_orchestrator.telemetry import Telemetry
+
+PLACES: list[Place] = [
+    (MembershipService, "leave"),
+    (MembershipService, "size"),
+    (InMemoryTenantRepository, "get"),
+    (InMemoryTenantRepository, "commit"),
+    (Tenant, "admit"),
+    (Tenant, "release"),
+    (WebSocketPeerNotifier, "welcome"),
+    (_Channel, "welcome"),
+    (_Channel, "announce"),
+    (_Channel, "_write"),
+    (messages, "welcome"),
+    (messages, "peer_entry"),
+    (messages, "peer_removal"),
+    (Notices, "__init__"),
+    (WebSocketProtocol, "welcome"),
+    (WebSocketProtocol, "send"),
+    (WebSocketProtocol, "run"),
+    (WebSocketProtocol, "refuse"),
+    (Telemetry, "joined"),
+    (Telemetry, "welcomed"),
+    (Telemetry, "flushed"),
+    (Telemetry, "left"),
+    (Telemetry, "refused"),
+]
+
+
+_LET_GO = {(1011, "internal error"), (1013, "try again later")}
+"""What the service says to a peer that it can't keep."""
+
+
+async def _join(service: Service, tenant: str, number: int) -> Actor:
+    """Come again as long as a fault or a connection that is just ending is in the way: a ghost would be for ever."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            raw = await RawClient.open(service, tenant)
+            raw.send(Opcode.TEXT, join_message(number).encode())
+            actor = Actor(raw, number)
+            if await actor.answered():
+                return actor
+            assert actor.closed in ((1011, "internal error"), (4004, "key in use"))
+
+
+async def _agree(service: Service, tenant: str, actors: list[Actor], faults: Faults) -> None:
+    """Whoever's connection lives is in, nobody else is, and everyone knows it."""
+
+    def agreed() -> bool:
+        with faults.held():
+            truth = service.roster(tenant)
+        alive = [actor for actor in actors if actor.closed is None]
+        return sorted(truth.values()) == sorted(actor.key for actor in alive) and all(
+            actor.picture() == truth for actor in alive
+        )
+
+    await until(agreed)
+    assert {actor.closed for actor in actors} <= {None, *_LET_GO}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
+async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_picture(
+    after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One peer leaves, one is refused, one joins, two look on: with the first of all calls failing, the second …"""
+    monkeypatch.setattr(route, "RETRY_DELAY", 0.001)
+    faults = Faults(monkeypatch, PLACES, after=after)
+    struck: set[str] = set()
+    with capture_logs():
+        await _strike_each_call(faults, struck)
+    assert struck == {f"{owner.__name__}.{name}" for owner, name in PLACES}
+
+
+async def _strike_each_call(faults: Faults, struck: set[str]) -> None:
+    async with running(max_handshake_rate=0, close_timeout=0.05) as service:
+        for nth in range(200):
+            tenant = f"tenant-{nth}"
+            first, second, leaver = [await _join(service, tenant, number) for number in (1, 2, 3)]
+            await _agree(service, tenant, [first, second, leaver], faults)
+            faults.arm(nth)
+            leaver.raw.send(Opcode.CLOSE, b"")
+            await until(lambda leaver=leaver: leaver.closed is not None)  # type: ignore[misc]
+            visitor = await RawClient.open(service, tenant)
+            visitor.send(Opcode.TEXT, b"[]")
+            assert await visitor.read_close() in ((4501, "malformed join"), (1011, "internal error"))
+            newcomer = await _join(service, tenant, 4)
+            await _agree(service, tenant, [first, second, newcomer], faults)
+            faults.disarm()
+            again = [await _join(service, tenant, actor.number) for actor in (first, second, newcomer) if actor.closed]
+            actors = [first, second, newcomer, await _join(service, tenant, 3), *again]
+            await _agree(service, tenant, actors, faults)
+            for actor in (leaver, *actors):
+                await actor.finished()
+            if not faults.struck:
+                break
+            struck.add(faults.struck)
