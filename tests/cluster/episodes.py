@@ -65,27 +65,36 @@ async def mute_at_a_stop(cluster: Cluster, churn: Churn, _: Witness) -> None:
 
 async def name_that_is_a_number(cluster: Cluster, churn: Churn, witness: Witness) -> None:
     """A claim in the stream has it. Who comes to that tenant is let in all the same, and again."""
-    await _amid(
-        cluster, churn, {"name": 7, "key": a_key_text(3_000_000), "node": _a_node(churn, witness), "session": "x"}
-    )
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"name": 7})
 
 
 async def key_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
     """A claim in the stream has it; as above."""
-    await _amid(cluster, churn, {"name": "odd", "key": ["odd"], "node": _a_node(churn, witness), "session": "x"})
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"key": ["odd"]})
 
 
 async def node_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
     """A claim in the stream has it; as above."""
-    await _amid(cluster, churn, {"name": "odd", "key": a_key_text(3_000_000), "node": ["odd"], "session": "x"})
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"node": ["odd"]})
+
+
+def _a_claim(churn: Churn, witness: Witness) -> dict[str, Any]:
+    """Such as a node could make that has a lease."""
+    process, node = next(
+        (process, witness.node_names[process])
+        for process in (witness.nodes.get(peer.name, "") for peer in churn.live)
+        if process in witness.node_names
+    )
+    return {"name": "odd", "key": a_key_text(3_000_000), "node": node, "session": f"{process}-{10**9}"}
 
 
 async def _amid(cluster: Cluster, churn: Churn, claim: dict[str, Any]) -> None:
     tenant = f"odd-{churn.done}"
-    subject = f"{STREAM}.peer.{tenant}.100-64-0-13"
     client = await nats.connect(cluster.servers[0].url, allow_reconnect=False)
     try:
         stream = client.jetstream()
+        epoch = (await stream.get_last_msg(STREAM, f"{STREAM}.epoch")).data or b""
+        subject = f"{STREAM}.{epoch.split()[0].decode()}.peer.{tenant}.100-64-0-13"
         await stream.publish(subject, json.dumps(claim).encode(), headers={OURS: "1"})
         for service in cluster.services:
             await _come_and_go_twice(churn, service, tenant)
@@ -101,11 +110,6 @@ async def _come_and_go_twice(churn: Churn, service: ServiceProcess, tenant: str)
             while (peer := await churn.join(service, tenant, key)) is None:
                 await anyio.sleep(RETRY_DELAY)  # Its leave may be on its way yet.
         await churn.leave(peer)
-
-
-def _a_node(churn: Churn, witness: Witness) -> str:
-    """The name of one that lives."""
-    return next(witness.node_names[witness.nodes[peer.name]] for peer in churn.live if peer.name in witness.nodes)
 
 
 EPISODES: dict[str, Callable[[Cluster, Churn, Witness], Awaitable[None]]] = {

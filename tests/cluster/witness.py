@@ -10,7 +10,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.cluster.audit import STREAM
+from tests.cluster.audit import STREAM, split
 from tests.cluster.cluster import ServiceProcess
 from tests.nats_server import NatsServer
 
@@ -115,7 +115,7 @@ class Witness:
     async def _on_message(self, message: Msg) -> None:
         if message.headers and OURS in message.headers:
             return
-        _, kind, *tokens = message.subject.split(".")
+        kind, *tokens = split(message.subject) or [""]
         now = time.monotonic()
         if kind == "node" and message.data:
             process = tokens[0].rpartition("-")[0]
