@@ -17,6 +17,10 @@ class Proxy:
         self._flows = asyncio.Event()
         self._delay = 0.0
 
+    @property
+    def connections(self) -> int:
+        return len(self._tasks)
+
     async def restore(self) -> None:
         """Let connections in, and all that they send through at once."""
         self._delay = 0.0

@@ -77,8 +77,13 @@ class Rules:
         """Judge, for ever. Raises Broken."""
         while True:
             await anyio.sleep(0.25)
-            now = time.monotonic()
-            self._doubts = [doubt for doubt in self._doubts if not self._is_resolved(doubt, now)]
+            self.judge()
+
+    def judge(self) -> bool:
+        """Whether nothing is in doubt any more. Raises Broken."""
+        now = time.monotonic()
+        self._doubts = [doubt for doubt in self._doubts if not self._is_resolved(doubt, now)]
+        return not self._doubts
 
     def _is_resolved(self, doubt: Doubt, now: float) -> bool:
         if any(stay.was_orphaned or (stay.code is not None and not stay.leaving) for stay in doubt.stays):
