@@ -1,7 +1,9 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
+import anyio
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.routing import WebSocketRoute
@@ -22,6 +24,10 @@ class SharedStore(Protocol):
 
     def is_ready(self) -> bool:
         """Whether joins can be committed now."""
+        ...
+
+    def hurry(self, seconds: float) -> None:
+        """Have the end of `running` take no longer than that, give or take a moment."""
         ...
 
 
@@ -46,7 +52,13 @@ def create_app(container: Container | None = None) -> FastAPI:
             readiness.start()
             yield
             readiness.stop()
-            await peers.drained()
+            clock = asyncio.get_running_loop().time
+            ends_at = app.state.ends_at or clock() + container.settings().shutdown_timeout
+            # A store that does not answer holds up the leaves. They are told by the end of this node's lease then.
+            with anyio.move_on_after(ends_at - clock()):
+                await peers.drained()
+            if shared is not None:
+                shared.hurry(ends_at - clock())
 
     # Spans would end where a connection is handed over, and say nothing of its life.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -55,4 +67,5 @@ def create_app(container: Container | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute("/tenants/{tenant_id}", peers))
     app.include_router(health_router(readiness))
     app.state.container = container
+    app.state.ends_at = None
     return app

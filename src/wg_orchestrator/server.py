@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
         self._container = container
         super().__init__(
             uvicorn.Config(
-                create_app(container),
+                app := create_app(container),
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=settings.shutdown_timeout,
             )
         )
+        self._app = app
         self.config.load()
         self._certificate = _certificate(settings)
         limits, telemetry = container.gate_limits(), container.telemetry()
@@ -138,6 +139,7 @@ class Server(uvicorn.Server):
         self._container.notifier().stop()
         grace = self._settings.shutdown_timeout
         started = asyncio.get_running_loop().time()
+        self._app.state.ends_at = started + grace
         await self._release(grace / 2)
         left = grace - (asyncio.get_running_loop().time() - started)
         self.config.timeout_graceful_shutdown = max(1, math.floor(left))

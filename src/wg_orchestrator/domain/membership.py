@@ -29,7 +29,7 @@ class MembershipService(Generic[Subscriber]):
         """
         while True:
             tenant = self._tenants.get(tenant_id)
-            if not tenant.peers and self._tenants.count() >= self._max_tenants:
+            if tenant.is_empty and self._tenants.count() >= self._max_tenants:
                 raise TenantLimitReached(f"the service holds {self._max_tenants} tenants")
             newcomer = tenant.admit(display_name, public_key)
             try:

@@ -23,7 +23,7 @@ class TenantRepository(Protocol):
         ...
 
     def count(self) -> int:
-        """How many tenants have peers. O(1)."""
+        """How many tenants have peers, or expect one whose join is being committed here. O(1)."""
         ...
 
     def follow(self, follower: Callable[[MembershipEvent], None]) -> None:

@@ -27,6 +27,11 @@ class Tenant:
         """Everyone in the tenant, in the order they came: a live view, copy it to keep it."""
         return self._peers.values()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in it, or on the way into it: the next one to be admitted would make it one tenant more."""
+        return not self._peers
+
     def __contains__(self, peer: Peer) -> bool:
         return self._peers.get(peer.public_key) == peer
 

@@ -10,7 +10,8 @@ from wg_orchestrator.adapters.nats import claims
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
-from wg_orchestrator.domain.errors import KeyInUse, Unavailable
+from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
+from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry import Telemetry
 
 
@@ -152,3 +153,23 @@ async def test_a_stream_for_another_network_is_not_used(server: NatsServer) -> N
         with pytest.raises(Unavailable):
             await other.commit(joined(a_peer(1)))
         await other._connection.close()
+
+
+async def test_a_node_lets_in_as_many_tenants_as_it_may_however_many_come_at_once(server: NatsServer) -> None:
+    node = Node(server, a_stream(), max_tenants=5)
+    async with running(node):
+        tenants = [TenantId(f"tenant-{number}") for number in range(40)]
+        joins = [node.join(number, tenant) for tenant in tenants for number in (1, 2)]
+        results = await asyncio.gather(*joins, return_exceptions=True)
+        assert node.tenants.count() == 5
+        # Who comes second into one of the five does not make it six.
+        assert [type(result) for result in results].count(TenantLimitReached) == 70
+        assert [len(node.peers(tenant)) for tenant in tenants] == [2] * 5 + [0] * 35
+
+
+async def test_a_node_lets_in_as_many_peers_as_a_tenant_may_have_however_many_come_at_once(server: NatsServer) -> None:
+    node = Node(server, a_stream(), max_peers=5)
+    async with running(node):
+        results = await asyncio.gather(*(node.join(number) for number in range(40)), return_exceptions=True)
+        assert [type(result) for result in results].count(PeerLimitReached) == 35
+        assert len(node.peers()) == 5

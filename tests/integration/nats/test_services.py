@@ -140,3 +140,17 @@ async def _joined(service: Service, number: int) -> Client:
                 await anyio.sleep(0.05)
             else:
                 return client
+
+
+async def test_a_stop_with_nats_hung_takes_no_longer_than_the_settings_say(own_server: NatsServer) -> None:
+    async with running(nats_url=own_server.url, shutdown_timeout=1) as service:
+        await ready(service)
+        clients = [await Client.join(service, number) for number in range(3)]
+        own_server.pause()
+        began = time.monotonic()
+        await service.stop()
+        # One second, what the store's farewell has in any case, and what a busy machine takes. By itself a leave would
+        # be tried for five.
+        assert time.monotonic() - began < 4
+        own_server.resume()
+        assert [await client.closed() for client in clients] == [(1012, "service restart")] * 3

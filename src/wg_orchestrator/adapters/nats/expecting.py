@@ -21,6 +21,10 @@ class ExpectingTenant(Tenant):
         super().__init__(tenant_id, _Allocator(network, self._expected), max_peers)
 
     @property
+    def is_empty(self) -> bool:
+        return not self._expected and super().is_empty
+
+    @property
     def expects(self) -> bool:
         """Whether somebody is expected."""
         return bool(self._expected)

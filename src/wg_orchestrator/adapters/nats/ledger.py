@@ -168,6 +168,7 @@ class Ledger:
         for node, lease in self.leases.items():
             if lease.settled:
                 self._settle(node)
+        self._opening = {tenant_id: tenant for tenant_id, tenant in self._opening.items() if tenant.expects}
 
     def is_open(self) -> bool:
         """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
