@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from dependency_injector import providers
 
+from tests.integration import elsewhere
 from tests.integration.service import PATIENCE, Client, RawClient, Service, come_and_go_until_removed, refused
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
@@ -76,6 +77,15 @@ async def test_a_peer_that_stops_reading_delays_nobody_and_is_out(service: Servi
     await RawClient.join(service, 2)
     await watcher.hear()
     await come_and_go_until_removed(service, watcher, "100.64.0.2")
+
+
+async def test_who_reads_is_told_however_much_there_is_to_say_at_once(service: Service) -> None:
+    reader = await Client.join(service, 1)
+    for _ in range(3):
+        peers = elsewhere.join(service, 300)
+        await reader.until(lambda roster: len(roster.peers) == 300)
+        elsewhere.leave(service, peers)
+        await reader.until(lambda roster: not roster.peers)
 
 
 async def test_a_stopping_service_announces_no_leaves(service: Service) -> None:

@@ -27,8 +27,8 @@ class AsgiConnection:
     def __init__(self, websocket: WebSocket, limits: ConnectionLimits) -> None:
         self._websocket = websocket
         self._limits = limits
-        self._room = limits.max_outbox_size
         self._waiting = 0
+        self._room = 0
         self._outbox: deque[Text] = deque()
         self._arrived = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -61,7 +61,6 @@ class AsgiConnection:
             await self._websocket.close(close.code, close.reason)
 
     def welcome(self, welcome: Text) -> None:
-        self._room += len(welcome.frame)
         self._enqueue((welcome,), len(welcome.frame))
 
     def send(self, notices: Notices) -> None:
@@ -72,8 +71,11 @@ class AsgiConnection:
 
     def _enqueue(self, texts: Iterable[Text], size: int) -> None:
         if not self._gone:
+            has_taken_enough = self._waiting <= self._limits.max_outbox_size
             self._outbox.extend(texts)
             self._waiting += size
+            if has_taken_enough:  # Then these may be of any size: it has to take them before an outbox more has come.
+                self._room = self._waiting + self._limits.max_outbox_size
             self._arrived.set()
 
     def close(self, close: Close) -> None:
@@ -104,7 +106,6 @@ class AsgiConnection:
                     text = self._outbox.popleft()
                     await self._websocket.send_text(text.payload.decode())
                     self._waiting -= len(text.frame)
-                    self._room = self._limits.max_outbox_size  # The welcome was the first, and is out.
         except WebSocketDisconnect:
             self._end("connection lost")
 

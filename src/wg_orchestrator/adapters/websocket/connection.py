@@ -46,8 +46,10 @@ class Connection(Protocol):
         ...
 
     def send(self, notices: Notices) -> None:
-        """Queue `notices`, of any size. If more than the outbox may hold waits already, close with TOO_SLOW; if the
-        peer is gone, do nothing.
+        """Queue `notices`. If the peer is gone, do nothing.
+
+        They may be of any size if the outbox has room. If that makes it full, the peer has to take enough before an
+        outbox more has come: else the next ones close it with TOO_SLOW.
         """
         ...
 

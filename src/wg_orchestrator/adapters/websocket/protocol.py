@@ -43,7 +43,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._ping = b""
         self._ending = ""
         self._is_full = False
-        self._room = context.limits.max_outbox_size
+        # Of a peer whose outbox is full: what may wait for it. What filled it, of whatever size, has gone out at once,
+        # and the peer has to take that before an outbox more has come.
+        self._room = 0
         self._budget = RateBudget(context.limits.max_frame_rate)
 
     # asyncio's callbacks
@@ -67,6 +69,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_full = True
+        self._room = self._transport.get_write_buffer_size() + self._context.limits.max_outbox_size
         if self._call is not None:
             self._call.pause_writing()
 
@@ -128,14 +131,13 @@ class WebSocketProtocol(asyncio.Protocol):
         unread = self._call.unread if self._call else ()
         self._call = self._handshake = None
         if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
-            self._set_room(self._context.limits.max_outbox_size + len(welcome.frame))
+            self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
         if any("bytes" in event for event in unread):  # It came together with the join message.
             self.close(closes.TEXT_ONLY)
 
     def send(self, notices: Notices) -> None:
         if self._phase is Phase.OPEN and not self._transport.is_closing():
-            # What these bring the outbox to is no matter: the next ones find out whether the peer has taken them.
             if self._is_full and self._transport.get_write_buffer_size() > self._room:
                 self.close(closes.TOO_SLOW)
             else:
@@ -239,7 +241,9 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._ping = b""
                 self._await(self._context.pings)
                 # It has read all that came before: its welcome needs no room any more.
-                self._set_room(self._context.limits.max_outbox_size)
+                self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
+                if self._is_full:  # By what came after the ping.
+                    self.pause_writing()
         elif opcode is Opcode.TEXT:
             text = frames.decode_text(payload)
             if self._call is not None:
@@ -284,10 +288,6 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def close_overdue(self) -> None:
         self._transport.abort()
-
-    def _set_room(self, size: int) -> None:
-        self._room = size
-        self._transport.set_write_buffer_limits(high=size)
 
     # The end
 

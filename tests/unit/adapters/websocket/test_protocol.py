@@ -163,8 +163,8 @@ async def test_notices_are_written_as_they_are_until_the_end() -> None:
 async def test_a_full_outbox_ends_the_peer_at_once_and_the_connection_within_the_close_timeout() -> None:
     protocol, transport, application = await joined(max_outbox_size=1000, close_timeout=0.0)
     assert transport.high_water == 1000 + len(frame(Opcode.TEXT, b"welcome"))
-    transport.buffered = transport.high_water + 1
     protocol.pause_writing()
+    transport.buffered = 1001
     protocol.send(Notices([Text(b"more")]))
     assert application.gone == 1
     assert transport.taken() == close_frame(4003, "too slow")
@@ -173,21 +173,45 @@ async def test_a_full_outbox_ends_the_peer_at_once_and_the_connection_within_the
     assert application.gone == 1
 
 
-async def test_notices_of_any_size_do_not_end_a_peer_that_had_room_for_more_before_them() -> None:
+async def test_notices_of_any_size_go_out_and_an_outbox_more() -> None:
     protocol, transport, application = await joined(max_outbox_size=1000)
-    large = Notices([Text(b"x" * 5000)])
-    protocol.send(large)
-    transport.buffered = len(large.wire)
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 5000
     protocol.pause_writing()
+    for _ in range(10):
+        protocol.send(Notices([Text(b"x" * 98)]))
+        transport.buffered += 100
     assert application.gone == 0
-    transport.buffered = transport.high_water  # It reads, and has taken enough of them when the next ones come.
-    protocol.send(large)
-    assert application.gone == 0
-    assert transport.taken() == large.wire * 2
-    transport.buffered += len(large.wire)
-    protocol.send(large)
+    transport.buffered += 1
+    transport.taken()
+    protocol.send(Notices([Text(b"x")]))
     assert application.reason == "too slow"
     assert transport.taken() == close_frame(4003, "too slow")
+
+
+async def test_who_takes_what_it_is_sent_may_be_sent_the_same_again_and_again() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    for _ in range(10):
+        protocol.send(Notices([Text(b"x" * 5000)]))
+        transport.buffered = 5000
+        protocol.pause_writing()
+        protocol.send(Notices([Text(b"x")]))
+        transport.buffered = 0
+        protocol.resume_writing()
+    assert application.gone == 0
+
+
+async def test_a_pong_does_not_end_the_room_for_what_was_said_after_its_ping() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000, ping_interval=0.0, ping_timeout=60)
+    while not transport.written:
+        await asyncio.sleep(0)
+    ping = transport.taken()
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 5000
+    protocol.pause_writing()
+    protocol.data_received(client_frame(Opcode.PONG, ping[2:]))
+    protocol.send(Notices([Text(b"x")]))
+    assert application.gone == 0
 
 
 async def test_an_outbox_that_was_emptied_is_not_full_any_more() -> None:
