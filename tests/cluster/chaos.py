@@ -114,6 +114,9 @@ class Chaos:
         assert not said.without_lease, f"claims without a lease {when}: {said.without_lease}"
         keys = {(tenant, key) for tenant, _, key in truths}
         assert said.keys == keys, f"keys leaked or lost {when}: {said.keys ^ keys}"
+        self.log["left over of epochs that are over, at most"] = max(
+            self.log["left over of epochs that are over, at most"], said.left_over
+        )
         self._say(f"quiet {when}: {len(truths)} peers, after {time.monotonic() - started:.1f} s")
 
     def _all_agree(self) -> bool:
