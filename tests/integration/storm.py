@@ -6,15 +6,32 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
+import pytest
 from websockets.frames import Opcode
 
 from tests.builders import a_key_text
+from tests.faults import Faults, Place
+from tests.integration import elsewhere
 from tests.integration.actor import Actor, assert_same_story, until
 from tests.integration.service import PATIENCE, RawClient, Service, join_message
+from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.telemetry import Telemetry
 
 KEY_IN_USE = 4004
 _OBSERVER = 0
 _KEYS = range(1, 40)
+AT_ONCE = 600
+"""Large joins, each with its leave: 390 KiB, more than an outbox and what the kernel takes."""
+_FAULTS: list[Place] = [
+    (MembershipService, "size"),
+    (WebSocketPeerNotifier, "welcome"),
+    (WebSocketProtocol, "welcome"),
+    (Telemetry, "welcomed"),
+    (Telemetry, "joined"),
+]
+"""What a join needs after its commit."""
 
 
 class Storm:
@@ -59,7 +76,9 @@ class Storm:
             "a visitor with garbage": (3, self._visit),
             "stop reading": (3 * self._may_pause, self._pause),
             "go on reading": (3, self._resume),
-            "stop reading for ever": (1, self._stall),
+            "stop reading for ever": (1, self.stall),
+            "much at once from elsewhere": (1, self._hear_much),
+            "a join that meets a fault": (2, self._meet_a_fault),
         }
 
     # What clients do
@@ -173,10 +192,31 @@ class Storm:
         for actor in self.members.values():
             actor.may_read.set()
 
-    async def _stall(self) -> None:
+    async def stall(self) -> None:
         for number in self._some(1):
             self.stalled[number] = self.members.pop(number)
             self.stalled[number].may_read.clear()
+
+    async def _hear_much(self) -> None:
+        """More than an outbox, at once. Who reads keeps up; who has paused has to read on, or would be too slow."""
+        await self._resume()
+        await self.settle()
+        elsewhere.come_and_go(self.service, AT_ONCE)
+
+    async def _meet_a_fault(self) -> None:
+        """It is told 1011, or 1013 if it was welcome already; and it is let in when it comes again."""
+        for number in self._newcomers(1):
+            owner, name = self.random.choice(_FAULTS)
+            self.trail[-1] += f" ({number}: {owner.__name__}.{name})"
+            self.hasty.add(a_key_text(number))
+            with pytest.MonkeyPatch.context() as patch:
+                faults = Faults(patch, [(owner, name)], after=self.random.random() < 0.5)
+                faults.arm(0)
+                raw = await RawClient.open(self.service)
+                raw.send(Opcode.TEXT, join_message(number).encode())
+                assert (await raw.read_close())[0] in (1011, 1013)
+                raw.writer.transport.abort()
+            await self.join(number)
 
     # What must be true
 
@@ -212,6 +252,24 @@ class Storm:
             if key not in self.hasty and key != observer.key:
                 assert announced[key] == times, "announced once for each welcome"
         await observer.finished()
+
+    async def stop(self) -> None:
+        """The service stops: whoever reads is closed and out, although some do not care."""
+        mute = [*self.stalled.values()] or [self.members.pop(number) for number in self._some(1)]
+        for actor in mute:
+            actor.may_read.clear()
+        await self._resume()
+        readers = [*self.members.values()]
+        stopping = asyncio.create_task(self.service.stop())
+        try:
+            await until(lambda: all(actor.closed == (1012, "service restart") for actor in readers))
+            await until(lambda: self.service.roster() == {})
+            assert not stopping.done()
+            assert self.service.metric("connections") > 0
+        finally:
+            for actor in (*mute, *readers, *self.past):
+                actor.raw.writer.transport.abort()
+            await stopping
 
     async def _flush_out_the_stalled(self) -> None:
         """Give the tenant large notices to read until those who read nothing have been given up."""

@@ -34,3 +34,15 @@ async def test_every_picture_is_the_truth_whatever_clients_do(seed: int) -> None
         except BaseException as fault:
             story = ", ".join(storm.trail)
             raise AssertionError(f"again with PICTURES_SEED={seed} PICTURES_STEPS={_STEPS}, after: {story}") from fault
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_whoever_a_stop_has_closed_is_out_whatever_the_others_do(seed: int) -> None:
+    async with running(close_timeout=3600, shutdown_timeout=60, ping_interval=60) as service:
+        storm = Storm(service, seed, may_pause=False)
+        await storm.join(0)
+        for number in range(1, 20):
+            await storm.join(number)
+        for _ in range(storm.random.randrange(5)):
+            await storm.stall()
+        await storm.stop()

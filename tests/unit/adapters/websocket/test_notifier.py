@@ -7,10 +7,12 @@ import pytest
 
 from tests.builders import a_peer
 from tests.contracts.peer_notifier import Members, PeerNotifierContract
+from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket import notifier as module
-from wg_orchestrator.adapters.websocket.close import Close
+from wg_orchestrator.adapters.websocket.close import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER, Close
 from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.telemetry import Telemetry
 
 
@@ -117,3 +119,86 @@ async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
     members.come(a_peer(1), RecordingConnection())
     members.go(a_peer(1))
     assert notifier._channels == {}
+
+
+class BrokenConnection(RecordingConnection):
+    """A Connection that does not keep its promise."""
+
+    def send(self, notices: Notices) -> None:
+        raise ZeroDivisionError
+
+
+async def test_a_connection_that_fails_is_ended_and_harms_no_other() -> None:
+    notifier = WebSocketPeerNotifier(Telemetry(100))
+    members, connections = Members(notifier), [RecordingConnection(), BrokenConnection(), RecordingConnection()]
+    for number, connection in enumerate(connections, 1):
+        members.come(a_peer(number), connection)
+    await flushed(notifier)
+    members.come(a_peer(9))
+    await flushed(notifier)
+    assert connections[1].closed_with == INTERNAL_ERROR
+    for connection in (connections[0], connections[2]):
+        assert connection.closed_with is None
+        assert connection.messages()[-1]["virtual_ip"] == "100.64.0.9"
+
+
+def _fail(peer: Peer) -> Text:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("place", ["peer_entry", "peer_removal"])
+async def test_who_can_not_be_told_of_an_event_is_ended_and_who_comes_after_it_is_not(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notifier = WebSocketPeerNotifier(Telemetry(100))
+    members, old, new = Members(notifier), [RecordingConnection(), RecordingConnection()], RecordingConnection()
+    for number, connection in enumerate(old, 1):
+        members.come(a_peer(number), connection)
+    members.come(a_peer(8))
+    with monkeypatch.context() as patched:
+        patched.setattr(messages, place, _fail)
+        members.come(a_peer(9)) if place == "peer_entry" else members.go(a_peer(8))
+    assert [connection.closed_with for connection in old] == [INTERNAL_ERROR] * 2
+    assert notifier._channels == {}
+    members.come(a_peer(10), new)
+    members.go(a_peer(1))
+    await flushed(notifier)
+    assert [*map(_plain, new.messages())][1:] == [("left", "100.64.0.1")]
+    assert len(new.messages()[0]["peers"]) == (2 if place == "peer_removal" else 4)
+    assert new.closed_with is None
+
+
+async def test_whose_welcome_fails_is_told_nothing_and_the_next_welcome_is_whole() -> None:
+    class Unwelcome(RecordingConnection):
+        def welcome(self, welcome: Text) -> None:
+            raise ZeroDivisionError
+
+    notifier = WebSocketPeerNotifier(Telemetry(100))
+    members, unwelcome, newcomer = Members(notifier), Unwelcome(), RecordingConnection()
+    with pytest.raises(ZeroDivisionError):
+        members.come(a_peer(1), unwelcome)
+    members.go(a_peer(1))
+    assert notifier._channels == {}
+    with pytest.raises(ZeroDivisionError):
+        members.come(a_peer(1), unwelcome)
+    members.come(a_peer(2), newcomer)
+    await flushed(notifier)
+    assert [*map(_plain, newcomer.messages())] == [("welcome", "100.64.0.2", {"100.64.0.1"})]
+    assert unwelcome.sent == []
+
+
+async def test_from_a_stop_on_nobody_is_told_anything_or_welcomed_and_who_is_put_out_is_ended() -> None:
+    notifier = WebSocketPeerNotifier(Telemetry(100))
+    members, stays, goes, late = Members(notifier), RecordingConnection(), RecordingConnection(), RecordingConnection()
+    members.come(a_peer(1), stays)
+    members.come(a_peer(2), goes)
+    members.come(a_peer(3))
+    notifier.stop()
+    members.go(a_peer(3))
+    members.go(a_peer(2))
+    members.come(a_peer(4), late)
+    await flushed(notifier)
+    # What was before the stop is told.
+    assert [*map(_plain, stays.messages())][1:] == [("joined", "100.64.0.2"), ("joined", "100.64.0.3")]
+    assert (stays.closed_with, goes.closed_with) == (None, TRY_AGAIN_LATER)
+    assert (late.sent, late.closed_with) == ([], SERVICE_RESTART)
