@@ -1,3 +1,5 @@
+import heapq
+
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
@@ -13,12 +15,13 @@ class ExpectingTenant(Tenant):
     one of them would have to be turned down and to ask again.
     """
 
-    __slots__ = ("_expected", "_max")
+    __slots__ = ("_allocator", "_expected", "_max")
 
     def __init__(self, tenant_id: TenantId, network: Network, max_peers: int) -> None:
         self._expected: dict[VirtualIP, PeerJoined] = {}
         self._max = max_peers
-        super().__init__(tenant_id, _Allocator(network, self._expected), max_peers)
+        self._allocator = _Allocator(network, self._expected)
+        super().__init__(tenant_id, self._allocator, max_peers)
 
     @property
     def is_empty(self) -> bool:
@@ -47,6 +50,7 @@ class ExpectingTenant(Tenant):
         """Expect this event no longer. Does nothing if it, or another for its address, was applied."""
         if self._expected.get(event.peer.virtual_ip) is event:
             del self._expected[event.peer.virtual_ip]
+            self._allocator.offer_again(event.peer.virtual_ip)
 
     def apply(self, event: MembershipEvent) -> None:
         super().apply(event)
@@ -55,16 +59,44 @@ class ExpectingTenant(Tenant):
 
 
 class _Allocator(IPAllocator):
-    """Passes over the addresses that are spoken for."""
+    """Passes over the addresses that are spoken for: in O(1), as long as there are some that were never used."""
 
-    __slots__ = ("_spoken_for",)
+    __slots__ = ("_forgone", "_fresh", "_spoken_for")
 
     def __init__(self, network: Network, spoken_for: dict[VirtualIP, PeerJoined]) -> None:
         super().__init__(network)
         self._spoken_for = spoken_for
+        # Every address below that was never used is spoken for, or in the heap of those that were.
+        self._fresh = self._first
+        self._forgone: list[int] = []
 
     def next_for(self, key: PublicKey) -> VirtualIP:
+        last_held = self._last_held.get(key)
+        if last_held is not None and (address := self._to_address(last_held)) not in self._spoken_for:
+            return address
+        while self._forgone:
+            address = self._to_address(self._forgone[0])
+            if self._is_unused(self._forgone[0]) and address not in self._spoken_for:
+                return address
+            heapq.heappop(self._forgone)
+        self._fresh = max(self._fresh, self._next)
+        while self._fresh <= self._last:
+            address = self._to_address(self._fresh)
+            if self._is_unused(self._fresh) and address not in self._spoken_for:
+                return address
+            self._fresh += 1
         for address in self.candidates(key):
             if address not in self._spoken_for:
                 return address
         raise NoAddressLeft("every address is held or on its way to somebody")
+
+    def offer_again(self, virtual_ip: VirtualIP) -> None:
+        """The address is not spoken for any more."""
+        if self._is_unused(int(virtual_ip)):
+            heapq.heappush(self._forgone, int(virtual_ip))
+
+    def _is_unused(self, address: int) -> bool:
+        return address >= self._next and address not in self._beyond
+
+    def _to_address(self, address: int) -> VirtualIP:
+        return type(self._network.network_address)(address)

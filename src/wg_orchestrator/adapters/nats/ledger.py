@@ -1,7 +1,6 @@
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 import structlog
 
@@ -9,6 +8,7 @@ from wg_orchestrator.adapters.nats.claim import Claim, Place, process_of
 from wg_orchestrator.adapters.nats.epoch import Epoch
 from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.vacancies import Vacancies, key_revision
 from wg_orchestrator.domain.errors import Conflict
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import Network
@@ -16,11 +16,6 @@ from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
-
-_Subject = TypeVar("_Subject")
-
-MAX_VACANT = 100_000
-"""Free addresses whose subject's revision is remembered. What is forgotten is asked for when it is needed."""
 
 
 class Ledger:
@@ -42,8 +37,7 @@ class Ledger:
         self._held: dict[Place, Claim] = {}
         self._by_key: dict[tuple[TenantId, PublicKey], Place] = {}
         self._by_node: defaultdict[str, set[Place]] = defaultdict(set)
-        self._vacant: OrderedDict[Place, int] = OrderedDict()
-        self._vacant_keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
+        self._vacancies = Vacancies()
         self.followers: list[Callable[[MembershipEvent], None]] = []
         self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
@@ -92,8 +86,8 @@ class Ledger:
         """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
         held = self._held.get(claim.place)
         if held is not None and held.session == claim.session:
-            return _key_revision(held), held.revision
-        return self._vacant_keys.get((claim.tenant_id, claim.peer.public_key), 0), self._vacant.get(claim.place, 0)
+            return key_revision(held), held.revision
+        return self._vacancies.revisions(claim)
 
     def is_ours(self, claim: Claim) -> bool:
         return process_of(claim.session) == self.process
@@ -148,8 +142,9 @@ class Ledger:
         self.epoch = snapshot.epoch
         self.leases = snapshot.leases
         in_doubt = {claim.session for claim in self.unbacked.values()}
-        for memory in (self.stale, self.ghosts, self._vacant, self._vacant_keys):
-            memory.clear()
+        self.stale.clear()
+        self.ghosts.clear()
+        self._vacancies.clear()
         for held in list(self._held.values()):
             claim = snapshot.claims.get(held.place)
             if claim is not None and claim.node in self.leases:
@@ -226,9 +221,7 @@ class Ledger:
     def _vacated(self, claim: Claim) -> None:
         if claim.node:
             self.stale[claim.place] = claim
-        key = claim.tenant_id, claim.peer.public_key
-        _remember(self._vacant, claim.place, claim.revision)
-        _remember(self._vacant_keys, key, _key_revision(claim))
+        self._vacancies.remember(claim)
         held = self._held.get(claim.place)
         if held is None:
             return
@@ -287,15 +280,3 @@ class Ledger:
     def _tell(self, event: MembershipEvent) -> None:
         for follower in self.followers:
             follower(event)
-
-
-def _key_revision(claim: Claim) -> int:
-    """The message on a claim's key is the one before it in the stream: they are one batch."""
-    return max(claim.revision - 1, 0)
-
-
-def _remember(memory: OrderedDict[_Subject, int], subject: _Subject, revision: int) -> None:
-    memory[subject] = revision
-    memory.move_to_end(subject)
-    if len(memory) > MAX_VACANT:
-        memory.popitem(last=False)

@@ -1,3 +1,5 @@
+import random
+from collections.abc import Iterator
 from ipaddress import ip_network
 
 import pytest
@@ -5,6 +7,9 @@ import pytest
 from tests.builders import ACME, a_key, a_name, a_peer, joined, left
 from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
+from wg_orchestrator.domain.events import PeerJoined
+from wg_orchestrator.domain.ip_allocator import IPAllocator
+from wg_orchestrator.domain.peer import PublicKey, VirtualIP
 
 
 def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100) -> ExpectingTenant:
@@ -77,3 +82,58 @@ def test_expected_peers_count() -> None:
     narrow.expect(narrow.admit(a_name(1), a_key(1)))
     with pytest.raises(NoAddressLeft):
         narrow.admit(a_name(2), a_key(2))
+
+
+def test_a_tenant_is_not_empty_while_somebody_is_expected() -> None:
+    tenant = a_tenant()
+    assert tenant.is_empty
+    first = tenant.admit(a_name(1), a_key(1))
+    tenant.expect(first)
+    assert not tenant.is_empty
+    tenant.forgo(first)
+    assert tenant.is_empty
+
+
+def test_a_decision_costs_the_same_however_many_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+    candidates = IPAllocator.candidates
+
+    def counting(allocator: IPAllocator, key: PublicKey) -> Iterator[VirtualIP]:
+        nonlocal looked_at
+        for address in candidates(allocator, key):
+            looked_at += 1
+            yield address
+
+    monkeypatch.setattr(IPAllocator, "candidates", counting)
+    tenant = a_tenant(max_peers=10_000)
+    for number in range(2000):
+        tenant.expect(tenant.admit(a_name(number), a_key(number)))
+    assert looked_at <= 3 * 2000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_the_next_address_is_the_first_candidate_that_nobody_is_expected_at(seed: int) -> None:
+    chance = random.Random(seed)
+    tenant = a_tenant("10.0.0.0/26", max_peers=1000)
+    expected: list[PeerJoined] = []
+    for number in range(1, 401):
+        key = a_key(chance.choice([number, max(1, number - 30)]))
+        if key not in {peer.public_key for peer in tenant.peers}:
+            spoken_for = {event.peer.virtual_ip for event in expected}
+            free = [one for one in tenant._addresses.candidates(key) if one not in spoken_for]
+            if free:
+                event = tenant.admit(a_name(number), key)
+                assert event.peer.virtual_ip == free[0]
+                tenant.expect(event)
+                expected.append(event)
+        action = chance.random()
+        if expected and action < 0.4:
+            tenant.forgo(expected.pop(chance.randrange(len(expected))))
+        elif expected and action < 0.8:
+            event = expected.pop(chance.randrange(len(expected)))
+            try:
+                tenant.apply(event)
+            except Conflict:  # Its key is in by now.
+                tenant.forgo(event)
+        elif tenant.peers and action < 0.95:
+            tenant.apply(left(chance.choice(list(tenant.peers))))

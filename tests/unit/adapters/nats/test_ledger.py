@@ -224,3 +224,47 @@ def test_a_claim_is_read_as_it_was_written(address: str) -> None:
 def test_what_is_no_claim_is_not_read(payload: bytes) -> None:
     with pytest.raises(Unreadable):
         ClaimReader(ip_network("100.64.0.0/10")).read("acme", "100-64-0-1", payload, 1)
+
+
+def lost_with_peers_of_others(ledger: Followed) -> None:
+    """The store is lost; `you` had peer 1, `them` peer 2."""
+    ledger.see_claim(a_claim(a_peer(1), 1, "you-1", stay=1))
+    ledger.see_claim(a_claim(a_peer(2), 3, "them-1", stay=2))
+    ledger.just_told()
+    ledger.reconcile(snapshot(nodes=("me-2",)), store_was_lost=True)
+
+
+def test_another_gap_after_the_loss_of_the_store_ends_nobodys_doubt(ledger: Followed) -> None:
+    lost_with_peers_of_others(ledger)
+    ledger.reconcile(snapshot(nodes=("me-2", "you-2"), settled=False), store_was_lost=False)
+    assert ledger.just_told() == []
+    assert len(ledger.unbacked) == 2
+
+
+def test_a_node_that_is_back_is_waited_for_until_it_is_settled_or_lost(ledger: Followed) -> None:
+    lost_with_peers_of_others(ledger)
+    ledger.see_lease("you-2", UNSETTLED)
+    ledger.give_up_missing()
+    assert ledger.just_told() == [left(a_peer(2))]
+    assert not ledger.are_all_settled()
+    ledger.see_lease("you-2", None)
+    ledger.give_up_missing()
+    assert ledger.just_told() == [left(a_peer(1))]
+
+
+def test_a_node_whose_name_begins_as_anothers_says_nothing_of_its_peers(ledger: Followed) -> None:
+    lost_with_peers_of_others(ledger)
+    ledger.see_lease("yo-2", LEASE)
+    ledger.see_lease("the-2", LEASE)
+    assert ledger.just_told() == []
+
+
+def test_tenants_that_expect_somebody_count(ledger: Followed) -> None:
+    first = ledger.tenant(GLOBEX).admit(a_name(1), a_key(1))
+    ledger.expect(first)
+    assert ledger.count() == 1
+    assert not ledger.tenant(GLOBEX).is_empty
+    ledger.reconcile(snapshot(), store_was_lost=False)
+    assert ledger.count() == 1
+    ledger.forgo(first)
+    assert ledger.count() == 0

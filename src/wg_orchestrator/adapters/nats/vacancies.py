@@ -1,0 +1,43 @@
+from collections import OrderedDict
+from typing import TypeVar
+
+from wg_orchestrator.adapters.nats.claim import Claim, Place
+from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.tenant_id import TenantId
+
+_Subject = TypeVar("_Subject")
+
+MAX_VACANT = 100_000
+"""Free addresses whose subject's revision is remembered. What is forgotten is asked for when it is needed."""
+
+
+class Vacancies:
+    """The last messages on the subjects of addresses and keys that are free."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[Place, int] = OrderedDict()
+        self._keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
+
+    def revisions(self, claim: Claim) -> tuple[int, int]:
+        """Of the claim's key and address, as far as is known; 0 for none."""
+        return self._keys.get((claim.tenant_id, claim.peer.public_key), 0), self._places.get(claim.place, 0)
+
+    def remember(self, claim: Claim) -> None:
+        _remember(self._places, claim.place, claim.revision)
+        _remember(self._keys, (claim.tenant_id, claim.peer.public_key), key_revision(claim))
+
+    def clear(self) -> None:
+        self._places.clear()
+        self._keys.clear()
+
+
+def key_revision(claim: Claim) -> int:
+    """The message on a claim's key is the one before it in the stream: they are one batch."""
+    return max(claim.revision - 1, 0)
+
+
+def _remember(memory: OrderedDict[_Subject, int], subject: _Subject, revision: int) -> None:
+    memory[subject] = revision
+    memory.move_to_end(subject)
+    if len(memory) > MAX_VACANT:
+        memory.popitem(last=False)
