@@ -138,10 +138,16 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def send(self, notices: Notices) -> None:
         if self._phase is Phase.OPEN and not self._transport.is_closing():
-            if self._is_full and self._transport.get_write_buffer_size() > self._room:
+            if self._is_full and not self._has_room(notices):
                 self.close(closes.TOO_SLOW)
             else:
                 self._transport.write(notices.wire)
+
+    def _has_room(self, notices: Notices) -> bool:
+        waiting, outbox = self._transport.get_write_buffer_size(), self._context.limits.max_outbox_size
+        if waiting <= outbox:  # The peer has taken enough of what filled it: now these may fill it.
+            self._room = waiting + len(notices.wire) + outbox
+        return waiting <= self._room
 
     def close(self, close: Close) -> None:
         if self._phase is Phase.OPEN:

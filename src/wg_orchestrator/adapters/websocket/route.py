@@ -147,7 +147,9 @@ class PeerEndpoint:
 
     async def _leave(self, stay: _Stay, reason: str) -> None:
         try:
-            while not await self._has_left(stay) and not self._stopping.is_set():
+            while not await self._has_left(stay):
+                if self._stopping.is_set():
+                    return
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RETRY_DELAY)
             peers = self._service.size(stay.tenant_id)

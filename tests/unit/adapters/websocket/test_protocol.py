@@ -201,6 +201,18 @@ async def test_who_takes_what_it_is_sent_may_be_sent_the_same_again_and_again() 
     assert application.gone == 0
 
 
+async def test_an_outbox_that_has_room_again_may_be_filled_again() -> None:
+    protocol, transport, application = await joined(max_outbox_size=1000)
+    protocol.send(Notices([Text(b"x" * 2000)]))
+    transport.buffered = 2000
+    protocol.pause_writing()
+    transport.buffered = 1000  # Enough is taken; but the transport says so only when it has little left.
+    protocol.send(Notices([Text(b"x" * 5000)]))
+    transport.buffered = 6000
+    protocol.send(Notices([Text(b"x")]))
+    assert application.gone == 0
+
+
 async def test_a_pong_does_not_end_the_room_for_what_was_said_after_its_ping() -> None:
     protocol, transport, application = await joined(max_outbox_size=1000, ping_interval=0.0, ping_timeout=60)
     while not transport.written:
