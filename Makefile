@@ -40,7 +40,7 @@ hostile: install ## Stall, flood and dribble, and measure what other peers feel 
 soak: install ## A million joins and leaves in one process: does it leak? (five minutes; SOAK=… for fewer)
 	$(BIN)/python -m bench.hostile --scenario soak --json bench/results/soak.json $(SOAK)
 
-chaos: install ## Kill and stop a cluster's processes at random under 100,000 joins and leaves (CHAOS=… for options)
+chaos: install ## Kill, stop and cut off a cluster's processes and lose its store, under 100,000 joins and leaves (CHAOS=… for options)
 	$(BIN)/python -m tests.cluster $(CHAOS)
 
 autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)

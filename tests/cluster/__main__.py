@@ -1,4 +1,4 @@
-"""`python -m tests.cluster [--operations N] [--faults N] [--seed N]`: the cluster test, as long as you like."""
+"""`python -m tests.cluster [--operations N] [--faults N] [--servers N] [--seed N]`: as long as you like."""
 
 import argparse
 import random
@@ -6,24 +6,40 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import anyio
 
-from tests.cluster.chaos import Chaos
-from tests.cluster.cluster import Cluster
+from tests.cluster.chaos import Chaos, Fault
+from tests.cluster.churn import FULL, WIDE, Shape
+from tests.cluster.cluster import SERVICES, Cluster
+from tests.cluster.episodes import EPISODES
+from tests.cluster.faults import drawn
+from tests.cluster.gap import gap
+
+SHAPES = {"wide": WIDE, "full": FULL}
+PARTS = (*SHAPES, "gap")
 
 
 async def chaos(
-    seed: int, operations: int, faults: int, folder: Path, *, crowd: int = 40, calm: int = 200, minutes: float = 5
+    seed: int,
+    operations: int,
+    faults: Sequence[Fault],
+    folder: Path,
+    *,
+    shape: Shape = WIDE,
+    servers: int = 3,
+    calm: int = 200,
+    minutes: float = 5,
 ) -> None:
     """Raises AssertionError, or a group with one in it; TimeoutError if it takes too long."""
-    sys.stderr.write(f"seed {seed}, logs in {folder}\n")
-    cluster = Cluster(folder)
+    sys.stderr.write(f"seed {seed}, tenants of {shape.network}, {servers} NATS servers, logs in {folder}\n")
+    cluster = Cluster(folder, servers, ("--network", shape.network))
     try:
         with anyio.fail_after(60 * minutes):
             await cluster.start()
-            run = Chaos(cluster, seed, operations, faults, crowd, calm)
+            run = Chaos(cluster, seed, shape, operations, faults, calm)
             try:
                 await run.run()
             finally:
@@ -32,20 +48,53 @@ async def chaos(
         cluster.stop()
 
 
+def faults_of(seed: int, count: int, servers: int, episodes: Collection[str] = EPISODES) -> list[Fault]:
+    """So many as a seed draws them, and each episode among them."""
+    pick = random.Random(seed)
+    faults: list[Fault] = [drawn(pick, SERVICES, servers) for _ in range(count - len(episodes))]
+    for episode in episodes:
+        faults.insert(pick.randint(0, len(faults)), episode)
+    return faults
+
+
+async def all_parts(options: argparse.Namespace, folder: Path) -> None:
+    """Half of it in wide tenants, half in full ones; then the gap."""
+    for number, (name, shape) in enumerate(SHAPES.items()):
+        if options.part in ("all", name):
+            await chaos(
+                options.seed + number,
+                options.operations // 2,
+                faults_of(
+                    options.seed + number, options.faults // 2, options.servers, EPISODES if options.episodes else ()
+                ),
+                folder / name,
+                shape=shape,
+                servers=options.servers,
+                calm=options.calm // 2,
+                minutes=options.minutes / 2,
+            )
+    if options.part in ("all", "gap"):
+        await gap(folder / "gap")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--operations", type=int, default=100_000, help="joins and leaves (%(default)s)")
-    parser.add_argument("--faults", type=int, default=60, help="faults among them (%(default)s)")
+    parser.add_argument("--faults", type=int, default=80, help="faults among them (%(default)s)")
+    parser.add_argument("--servers", type=int, default=1, choices=(1, 3), help="NATS servers (%(default)s)")
     parser.add_argument("--calm", type=int, default=1000, help="stays after that, each to be told once (%(default)s)")
-    parser.add_argument("--crowd", type=int, default=60, help="clients that come and go at a time (%(default)s)")
     parser.add_argument("--minutes", type=float, default=60, help="after which it has failed (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of what is picked at random")
+    parser.add_argument(
+        "--episodes", action=argparse.BooleanOptionalAction, default=True, help="a mute peer, odd claims"
+    )
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="only this")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # It takes its processes with it.
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    arguments = options.seed, options.operations, options.faults, folder
-    run = lambda: chaos(*arguments, crowd=options.crowd, calm=options.calm, minutes=options.minutes)  # noqa: E731
-    anyio.run(run, backend_options={"use_uvloop": True})
+    for part in PARTS:
+        (folder / part).mkdir()
+    anyio.run(all_parts, options, folder, backend_options={"use_uvloop": True})
     shutil.rmtree(folder)  # Of a run that failed, the logs are worth something.
     sys.stderr.write(f"all that must hold held, with seed {options.seed}\n")
 

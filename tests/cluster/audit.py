@@ -12,6 +12,11 @@ from tests.nats_server import NatsServer
 STREAM = "wg-orchestrator"
 
 
+def split(subject: str) -> list[str]:
+    """What a subject says after the stream's name and the epoch's: the kind first. Empty for the epoch's own one."""
+    return subject.split(".")[2:]
+
+
 @dataclass
 class Stored:
     claims: set[tuple[str, str, str]] = field(default_factory=set)
@@ -20,6 +25,8 @@ class Stored:
     """Those of nodes that have none."""
     keys: set[tuple[str, str]] = field(default_factory=set)
     """Tenant and key of each key that is marked as live."""
+    left_over: int = 0
+    """Messages of epochs that are over, which no node reads."""
 
 
 async def stored(servers: list[NatsServer]) -> Stored:
@@ -30,8 +37,13 @@ async def stored(servers: list[NatsServer]) -> Stored:
     finally:
         await client.close()
     found, nodes, leases = Stored(), defaultdict[str, set[tuple[str, str, str]]](set), set()
+    epoch = last.get(f"{STREAM}.epoch", b"").split()
+    present = f"{STREAM}.{epoch[0].decode()}." if epoch else "none"
     for subject, payload in last.items():
-        _, kind, *tokens = subject.split(".")
+        if not subject.startswith(present):
+            found.left_over += subject != f"{STREAM}.epoch"
+            continue
+        kind, *tokens = split(subject)
         if kind == "peer":
             fields = json.loads(payload)
             if fields.get("node"):

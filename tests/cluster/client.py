@@ -1,7 +1,9 @@
 """A client of the cluster that notices whatever contradicts its picture."""
 
 import json
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +35,25 @@ class Peer:
     roster: Roster = field(default_factory=Roster)
     told: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often it was told that a stay has begun or has ended."""
+    since: float = field(default_factory=time.monotonic)
+    leaving: bool = False
+    """It has begun to leave, of its own will."""
+    code: int | None = None
+    """How its connection has ended, if it has."""
+    gone: anyio.Event = field(default_factory=anyio.Event)
+    """Set when it has ended."""
+    on_left: Callable[["Peer", str], None] = lambda *_: None
+    """Called with itself and the name of whoever it was told has left."""
+    _life: int = -1
     _keys: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._life = self.service.lives
+
+    @property
+    def was_orphaned(self) -> bool:
+        """Whether its service was told or made to end."""
+        return self.service.is_ending or self._life != self.service.lives
 
     @property
     def truth(self) -> tuple[str, str, str]:
@@ -57,6 +77,7 @@ class Peer:
         elif gone is not None:
             self._keys.remove(gone["public_key"])
             self.told["left", gone["display_name"]] += 1
+            self.on_left(self, gone["display_name"])
         elif message["public_key"] in self._keys:
             raise Contradiction(f"{self}: a key is there already: {message}")
         else:
@@ -70,8 +91,11 @@ class Peer:
                 self.apply(json.loads(message))
         except ConnectionClosed:
             pass
+        self.code = self.websocket.close_code or 1006
+        self.gone.set()
 
     async def leave(self, *, abruptly: bool = False) -> None:
+        self.leaving = True
         if abruptly:
             self.websocket.transport.abort()
         with anyio.move_on_after(2):
@@ -103,9 +127,11 @@ async def give_up(service: ServiceProcess, tenant: str, key: str, name: str) -> 
 
 
 async def _ask(service: ServiceProcess, tenant: str, key: str, name: str) -> ClientConnection:
-    websocket = await connect(
-        f"ws://{service.address}/tenants/{tenant}", compression=None, max_queue=None, ping_interval=None, max_size=None
-    )
+    url = f"ws://{service.address}/tenants/{tenant}"
+    try:
+        websocket = await connect(url, compression=None, max_queue=None, ping_interval=None, max_size=None)
+    except AssertionError as error:  # The library's own way to say that the connection was reset as it was made.
+        raise ConnectionResetError from error
     try:
         await websocket.send(json.dumps({"display_name": name, "public_key": key}))
     except BaseException:

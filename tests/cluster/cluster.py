@@ -1,4 +1,4 @@
-"""Three services on three NATS servers, each a process that can be killed and stopped."""
+"""Three services on one or three NATS servers, each a process that can be killed and stopped, and their links."""
 
 import os
 import signal
@@ -11,9 +11,11 @@ from pathlib import Path
 import anyio
 import httpx2
 
+from tests.cluster.proxy import Link, Proxy
 from tests.nats_server import NatsServer
 
 STARTUP = 30.0
+SERVICES = 3
 
 
 def free_ports(count: int) -> list[int]:
@@ -23,19 +25,25 @@ def free_ports(count: int) -> list[int]:
 
 
 class ServiceProcess:
-    """`wg-orchestrator serve` on a port of its own."""
+    """`wg-orchestrator serve` on a port of its own, which reaches NATS by a link of its own."""
 
-    def __init__(self, folder: Path, number: int, port: int, nats_urls: str) -> None:
+    def __init__(self, folder: Path, number: int, port: int, link: Link, options: tuple[str, ...]) -> None:
         self.address = f"127.0.0.1:{port}"
+        self.link = link
+        self.lives = 0
+        """How often it was started or killed."""
+        self.is_ending = False
+        """It was told to end."""
         self._log = folder / f"service-{number}.log"
         self._folder = folder
         self._arguments = [
-            "serve", "--host", "127.0.0.1", "--port", str(port), "--log-level", "info", "--close-timeout", "1",
-            "--nats", nats_urls, "--nats-replicas", "3",
+            "serve", "--host", "127.0.0.1", "--port", str(port), "--log-level", "info", "--close-timeout", "10",
+            "--shutdown-timeout", "20", *options,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.lives += 1
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "wg_orchestrator", *self._arguments], cwd=self._folder, stdout=log, stderr=log
@@ -46,9 +54,26 @@ class ServiceProcess:
 
     def kill(self) -> None:
         if self._process is not None:
+            self.lives += 1
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+        assert self._process is not None
+        self.is_ending = True
+        self._process.terminate()
+
+    async def ended(self) -> None:
+        """Return when it has ended by itself."""
+        assert self._process is not None
+        with anyio.fail_after(STARTUP):
+            while self._process.poll() is None:
+                await anyio.sleep(0.02)
+        self._process = None
+        self.lives += 1
+        self.is_ending = False
 
     def pause(self) -> None:
         assert self._process is not None
@@ -71,26 +96,38 @@ class ServiceProcess:
 
 
 class Cluster:
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(9)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[3:6])
+    def __init__(self, folder: Path, servers: int = 3, options: tuple[str, ...] = ()) -> None:
+        """`servers` NATS servers, each of which has all of the stream, in memory; `options` are the services'."""
+        ports = iter(free_ports(2 * servers + SERVICES * (servers + 1)))
+        clients, routing = ([next(ports) for _ in range(servers)] for _ in range(2))
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routing)
         self.servers = [
             NatsServer(
                 folder / f"nats-{number}",
                 f"nats-{number}",
-                ports[number],
+                clients[number],
                 'http: "127.0.0.1:-1"\n'
-                f'cluster {{ name: "test", listen: "127.0.0.1:{ports[3 + number]}", routes: [{routes}] }}',
+                # Services must not be told of the way past their proxies.
+                f'cluster {{ name: "test", no_advertise: true, routes: [{routes}]\n'
+                f'  listen: "127.0.0.1:{routing[number]}" }}'
+                if servers > 1
+                else "",
             )
-            for number in range(3)
+            for number in range(servers)
         ]
-        urls = ",".join(f"nats://127.0.0.1:{port}" for port in ports[:3])
-        self.services = [ServiceProcess(folder, number, ports[6 + number], urls) for number in range(3)]
+        self.services = []
+        for number in range(SERVICES):
+            doors = [next(ports) for _ in range(servers)]
+            link = Link([Proxy(door, port) for door, port in zip(doors, clients, strict=True)])
+            urls = ",".join(f"nats://127.0.0.1:{door}" for door in doors)
+            nats = ("--nats", urls, "--nats-replicas", str(servers))
+            self.services.append(ServiceProcess(folder, number, next(ports), link, (*nats, *options)))
 
     async def start(self) -> None:
         for server in self.servers:
             server.start()
         for service in self.services:
+            await service.link.restore()
             service.start()
         await self.ready()
 
@@ -102,5 +139,6 @@ class Cluster:
     def stop(self) -> None:
         for service in self.services:
             service.kill()
+            service.link.cut()
         for server in self.servers:
             server.kill()

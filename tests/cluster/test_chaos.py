@@ -1,10 +1,36 @@
 from pathlib import Path
 
 from tests.cluster.__main__ import chaos
+from tests.cluster.churn import FULL, WIDE
+from tests.cluster.episodes import EPISODES
+from tests.cluster.faults import Strike
+from tests.cluster.gap import gap
+
+STORE_LOST_WHILE_A_SERVICE_STANDS = [Strike("stop", 0, lasts=2.6), Strike("delete", after=1.0)]
+NATS_KILLED_WHILE_LINKS_ARE_STRUCK = [
+    Strike("cut", 0, lasts=1.0),
+    Strike("stall", 1, lasts=2.6),
+    Strike("slow", 2, lasts=2.6),
+    Strike("kill NATS", 0, after=0.5, lasts=0.2),
+]
 
 
 async def test_a_cluster_under_faults_stays_one_service(tmp_path: Path) -> None:
-    """In small; `make chaos` is the long one. With this seed a service is stopped for longer than its lease lasts,
-    another is killed, and one is stopped for a moment.
-    """
-    await chaos(seed=37, operations=1500, faults=3, folder=tmp_path, calm=100)
+    """In small; `make chaos` is the long one."""
+    faults = [[Strike("stop", 1, lasts=7.0)], [Strike("kill", 2, lasts=0.2)], [Strike("stop NATS", 0, lasts=1.0)]]
+    await chaos(37, 1200, faults, tmp_path, calm=40)
+
+
+async def test_nobody_is_told_of_a_leave_that_was_none_and_no_address_is_held_twice(tmp_path: Path) -> None:
+    """In tenants that are full, while the store is lost and services and their links stand still."""
+    faults = [STORE_LOST_WHILE_A_SERVICE_STANDS, NATS_KILLED_WHILE_LINKS_ARE_STRUCK]
+    await chaos(1, 1200, faults, tmp_path, shape=FULL, servers=1, calm=20)
+
+
+async def test_neither_a_mute_peer_at_a_stop_nor_a_claim_that_is_none_keeps_anybody_out(tmp_path: Path) -> None:
+    """Each episode has a rule of its own."""
+    await chaos(1, 600, list(EPISODES), tmp_path, shape=WIDE, servers=1, calm=20)
+
+
+async def test_a_reader_that_keeps_up_hears_of_all_who_came_while_its_service_heard_nothing(tmp_path: Path) -> None:
+    await gap(tmp_path)

@@ -1,0 +1,118 @@
+"""What is done to a cluster amid its churn, and has a rule of its own."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import nats
+
+from tests.builders import a_key_text
+from tests.cluster.audit import STREAM
+from tests.cluster.churn import Churn
+from tests.cluster.client import Peer
+from tests.cluster.cluster import Cluster, ServiceProcess
+from tests.cluster.rules import Broken
+from tests.cluster.witness import OURS, Witness
+from tests.integration.service import Endpoint, RawClient
+
+RETRY_DELAY = 0.02
+PATIENCE = 30.0
+NEWCOMERS = 6
+
+
+async def mute_at_a_stop(cluster: Cluster, churn: Churn, _: Witness) -> None:
+    """A service is told to stop, and one of its peers does not answer the close. The others who were told to come back
+    are let in elsewhere, with their keys, while that one is still waited for.
+    """
+    service, *others = cluster.services
+    first, tenant = 2_000_000 + churn.done, f"mute-{churn.done}"
+    told = [peer for n in range(NEWCOMERS) if (peer := await churn.join(service, tenant, first + n)) is not None]
+    mute = await RawClient.join(Endpoint(service.address), first + NEWCOMERS, tenant)
+    waited_for = True
+
+    async def listen() -> None:
+        nonlocal waited_for
+        try:
+            while await mute.reader.read(4096):
+                pass
+        except ConnectionError:
+            pass
+        waited_for = False
+
+    async def come_back(peer: Peer, number: int) -> None:
+        await peer.gone.wait()
+        if peer.code != 1012:
+            raise Broken(f"{peer} was ended with {peer.code} by a service that stops")
+        while (back := await churn.join(others[number % len(others)], tenant, first + number)) is None:
+            if not waited_for:
+                raise Broken(f"{peer} was told to come back, and its place was held for one that is mute")
+            await anyio.sleep(RETRY_DELAY)
+        await churn.leave(back)
+
+    async with anyio.create_task_group() as listening:
+        listening.start_soon(listen)
+        service.terminate()
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as returns:
+                for number, peer in enumerate(told):
+                    returns.start_soon(come_back, peer, number)
+        mute.writer.transport.abort()
+        listening.cancel_scope.cancel()
+    await service.ended()
+    service.start()
+
+
+async def name_that_is_a_number(cluster: Cluster, churn: Churn, witness: Witness) -> None:
+    """A claim in the stream has it. Who comes to that tenant is let in all the same, and again."""
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"name": 7})
+
+
+async def key_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
+    """A claim in the stream has it; as above."""
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"key": ["odd"]})
+
+
+async def node_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
+    """A claim in the stream has it; as above."""
+    await _amid(cluster, churn, _a_claim(churn, witness) | {"node": ["odd"]})
+
+
+def _a_claim(churn: Churn, witness: Witness) -> dict[str, Any]:
+    """Such as a node could make that has a lease."""
+    process, node = next(
+        (process, witness.node_names[process])
+        for process in (witness.nodes.get(peer.name, "") for peer in churn.live)
+        if process in witness.node_names
+    )
+    return {"name": "odd", "key": a_key_text(3_000_000), "node": node, "session": f"{process}-{10**9}"}
+
+
+async def _amid(cluster: Cluster, churn: Churn, claim: dict[str, Any]) -> None:
+    tenant = f"odd-{churn.done}"
+    client = await nats.connect(cluster.servers[0].url, allow_reconnect=False)
+    try:
+        stream = client.jetstream()
+        epoch = (await stream.get_last_msg(STREAM, f"{STREAM}.epoch")).data or b""
+        subject = f"{STREAM}.{epoch.split()[0].decode()}.peer.{tenant}.100-64-0-13"
+        await stream.publish(subject, json.dumps(claim).encode(), headers={OURS: "1"})
+        for service in cluster.services:
+            await _come_and_go_twice(churn, service, tenant)
+        await stream.purge_stream(STREAM, subject=subject)
+    finally:
+        await client.close()
+
+
+async def _come_and_go_twice(churn: Churn, service: ServiceProcess, tenant: str) -> None:
+    key = 4_000_000 + churn.done
+    for _ in range(2):
+        with anyio.fail_after(PATIENCE):
+            while (peer := await churn.join(service, tenant, key)) is None:
+                await anyio.sleep(RETRY_DELAY)  # Its leave may be on its way yet.
+        await churn.leave(peer)
+
+
+EPISODES: dict[str, Callable[[Cluster, Churn, Witness], Awaitable[None]]] = {
+    episode.__name__: episode
+    for episode in (mute_at_a_stop, name_that_is_a_number, key_that_is_a_list, node_that_is_a_list)
+}
