@@ -79,6 +79,7 @@ OTHERS: dict[str, list[str]] = {
     "metrics_host": ["", "a..b"],
     "network": ["", "x", "10.0.0.0/99", "10.0.0.1/8", "::/129", "x" * 10_000],
     "trusted_proxies": ["x", "10.0.0.0/8,,x", "10.0.0.1/8"],
+    "allowed_hosts": ["a b", "a:8000", "http://a", "a/b", "[::1]x"],
     "nats_url": [
         "", ",", "nats://a,", "nats://", "nats://:4222", "nats://a:99999", "nats://a:-1", "nats://a:0", "nats://a:x",
         "http://a", "ws://a", "://", "nats://[::1", "nats://a b", "nats://a..b", "a:b:c", "x" * 1000,
