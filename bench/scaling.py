@@ -31,7 +31,7 @@ from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, S
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 NETWORK = IPv4Network("100.64.0.0/10")
 STREAM = "scaling"

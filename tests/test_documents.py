@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from tests.integration.service import PATIENCE, Client, running
-from wg_orchestrator.adapters.websocket import close
-from wg_orchestrator.adapters.websocket.close import Close
+from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.settings import Settings
+from wg_orchestrator.wire import close_codes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -33,7 +33,7 @@ def test_the_readme_lists_the_settings() -> None:
 
 
 def test_the_protocol_lists_the_close_codes() -> None:
-    closes = {value for value in vars(close).values() if isinstance(value, Close)}
+    closes = {value for value in vars(close_codes).values() if isinstance(value, Close)}
     rows = re.findall(r"^\| (\d{4}) \| ([a-z0-9 -]+) \|", PROTOCOL, re.MULTILINE)
     listed = {(int(code), reason) for code, reason in rows}
     assert listed == {(one.code, one.reason) for one in closes} | {(1007, "invalid utf-8")}

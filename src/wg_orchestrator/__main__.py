@@ -1,3 +1,3 @@
-from wg_orchestrator.cli import main
+from wg_orchestrator.cli.cli import main
 
 main(prog_name="wg-orchestrator")

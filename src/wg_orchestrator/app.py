@@ -10,9 +10,9 @@ from starlette.routing import WebSocketRoute
 
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.http.health import health_router
-from wg_orchestrator.adapters.websocket.route import Nowhere
+from wg_orchestrator.adapters.websocket.endpoint import Nowhere
 from wg_orchestrator.container import Container
-from wg_orchestrator.logs import configure_logging
+from wg_orchestrator.telemetry.logs import configure_logging
 
 
 @runtime_checkable

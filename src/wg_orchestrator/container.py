@@ -5,12 +5,12 @@ from dependency_injector import containers, providers
 
 from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
+from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
-from wg_orchestrator.adapters.websocket.route import PeerEndpoint
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.settings import Settings
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository

@@ -20,10 +20,10 @@ from typing import Any, cast
 import click
 import uvicorn
 
-from wg_orchestrator.adapters.websocket.context import ServerContext
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
-from wg_orchestrator.adapters.websocket.request_protocol import RequestProtocol
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.server.context import ServerContext
+from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
+from wg_orchestrator.server.request_protocol import RequestProtocol
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE = Path(__file__).parents[2] / ".autobahn"

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.cluster.cluster import ServiceProcess
-from wg_orchestrator.client import Roster
+from wg_orchestrator.client.client import Roster
 
 ANSWER_TIME = 8.0
 """Seconds for an answer to a join: more than the service gives NATS for it."""

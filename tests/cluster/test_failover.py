@@ -8,7 +8,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.builders import a_key_text
 from tests.cluster.cluster import Cluster, ServiceProcess
 from tests.nats_server import PATIENCE
-from wg_orchestrator.client import Roster
+from wg_orchestrator.client.client import Roster
 
 
 async def joined(service: ServiceProcess, number: int) -> tuple[ClientConnection, Roster]:

@@ -10,7 +10,7 @@ from websockets.frames import Opcode
 
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE, RawClient
-from wg_orchestrator.client import Roster
+from wg_orchestrator.client.client import Roster
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -17,10 +17,10 @@ from websockets.frames import Frame, Opcode
 
 from tests.builders import a_key_text
 from tests.certificates import trusting
-from wg_orchestrator.client import Roster
+from wg_orchestrator.client.client import Roster
 from wg_orchestrator.container import Container
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.server import Server
+from wg_orchestrator.server.server import Server
 from wg_orchestrator.settings import Settings
 
 PATIENCE = 30.0

@@ -15,12 +15,13 @@ from tests.integration.bad_inputs.frames import CLOSE, PING, TEXT, close, frame,
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import PATIENCE
 from tests.join_texts import JOIN_TEXTS
-from tests.unit.adapters.websocket.request_streams import PADDINGS, REQUEST_STREAMS
-from tests.unit.adapters.websocket.streams import STREAMS, pieces
-from wg_orchestrator.adapters.websocket.close import BAD_DISPLAY_NAME, BAD_PUBLIC_KEY, MALFORMED_JOIN, Close
-from wg_orchestrator.adapters.websocket.messages import JoinRequest, MalformedJoin
+from tests.unit.server.request_streams import PADDINGS, REQUEST_STREAMS
+from tests.unit.server.streams import STREAMS, pieces
 from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidPublicKey
 from wg_orchestrator.domain.peer import PublicKey, parse_display_name
+from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.wire.close_codes import BAD_DISPLAY_NAME, BAD_PUBLIC_KEY, MALFORMED_JOIN
+from wg_orchestrator.wire.v1 import JoinRequest, MalformedJoin
 
 
 @pytest.fixture(scope="module")

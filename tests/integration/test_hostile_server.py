@@ -17,7 +17,7 @@ from websockets.utils import accept_key
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE
 from wg_orchestrator import client
-from wg_orchestrator.cli import main
+from wg_orchestrator.cli.cli import main
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

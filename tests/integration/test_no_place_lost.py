@@ -9,13 +9,14 @@ from tests.faults import Faults, Place
 from tests.integration.actor import Actor, until
 from tests.integration.service import PATIENCE, RawClient, Service, join_message, running
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket import messages, route
-from wg_orchestrator.adapters.websocket.messages import Notices
+from wg_orchestrator.adapters.websocket import endpoint
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier, _Channel
-from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.tenant import Tenant
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.rfc6455.message import Notices
+from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
+from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire import v1
 
 PLACES: list[Place] = [
     (MembershipService, "leave"),
@@ -28,9 +29,9 @@ PLACES: list[Place] = [
     (_Channel, "welcome"),
     (_Channel, "announce"),
     (_Channel, "_write"),
-    (messages, "welcome"),
-    (messages, "peer_entry"),
-    (messages, "peer_removal"),
+    (v1, "welcome"),
+    (v1, "peer_entry"),
+    (v1, "peer_removal"),
     (Notices, "__init__"),
     (WebSocketProtocol, "welcome"),
     (WebSocketProtocol, "send"),
@@ -80,7 +81,7 @@ async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_pict
     after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One peer leaves, one is refused, one joins, two look on: with the first of all calls failing, the second …"""
-    monkeypatch.setattr(route, "RETRY_DELAY", 0.001)
+    monkeypatch.setattr(endpoint, "RETRY_DELAY", 0.001)
     faults = Faults(monkeypatch, PLACES, after=after)
     struck: set[str] = set()
     with capture_logs():

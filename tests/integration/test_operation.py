@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE, Client, RawClient, Service, join_message, refused, running
 from wg_orchestrator import telemetry
-from wg_orchestrator.client import TryAgainLater, follow
+from wg_orchestrator.client.client import TryAgainLater, follow
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from tests.certificates import write_certificate
 from tests.integration import elsewhere
 from tests.integration.service import Client, RawClient, Service, running
-from wg_orchestrator.adapters.websocket.protocol import WebSocketProtocol
+from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
 
 SMALL: dict[str, Any] = {"max_outbox_size": 16 * 1024, "send_buffer_size": 4096}
 AT_ONCE = 300

@@ -1,8 +1,8 @@
 from dependency_injector import providers
 
 from tests.fakes import RecordingNotifier
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits, GateLimits
 from wg_orchestrator.container import Container
+from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.settings import Settings
 
 

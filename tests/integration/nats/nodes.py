@@ -16,7 +16,7 @@ from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 NETWORK = IPv4Network("100.64.0.0/10")
 _streams = count(1)

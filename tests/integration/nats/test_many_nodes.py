@@ -12,7 +12,7 @@ from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 
 async def test_peers_of_two_nodes_see_each_other_as_on_one(server: NatsServer) -> None:

@@ -10,9 +10,9 @@ from websockets.frames import Opcode
 from tests.builders import ACME
 from tests.integration.service import PATIENCE, Client, RawClient, come_and_go_until_removed, running
 from tests.integration.transcripts.listener import Listener
-from wg_orchestrator.adapters.websocket.frames import close_frame
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.events import PeerLeft
+from wg_orchestrator.rfc6455.frames import close_frame
 
 Session = Callable[[], Awaitable[list[Listener]]]
 

@@ -21,7 +21,7 @@ from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 

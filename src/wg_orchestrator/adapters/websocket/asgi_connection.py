@@ -7,11 +7,11 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 from starlette.websockets import WebSocketState
 
-from wg_orchestrator.adapters.websocket import close as closes
-from wg_orchestrator.adapters.websocket.close import Close
 from wg_orchestrator.adapters.websocket.connection import Gone
-from wg_orchestrator.adapters.websocket.limits import ConnectionLimits
-from wg_orchestrator.adapters.websocket.messages import Notices, Text
+from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.message import Notices, Text
+from wg_orchestrator.server.rates import ConnectionLimits
+from wg_orchestrator.wire import close_codes as closes
 
 _CAUSES = {1006: "connection lost", closes.SERVICE_RESTART.code: closes.SERVICE_RESTART.reason}
 """By the code of a `websocket.disconnect` event: these the server says, all others the peer."""

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from wg_orchestrator.adapters.websocket.close import Close
-from wg_orchestrator.adapters.websocket.messages import Notices, Text
+from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.message import Notices, Text
 
 EXTENSION = "wg_orchestrator.connection"
 """The ASGI scope extension under which a server offers the connection itself: `{"connection": Connection}`."""

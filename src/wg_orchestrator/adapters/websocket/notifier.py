@@ -3,15 +3,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from wg_orchestrator.adapters.websocket import close as closes
-from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket.connection import Connection
-from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.rfc6455.message import Notices, Text
+from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire import close_codes as closes
+from wg_orchestrator.wire import v1
 
 PACE = 4.0
 """A busy tenant's next flush is no sooner than this many times the cost of its last one."""
@@ -94,7 +94,7 @@ class _Channel:
         self._tenant_id = tenant.id
         self._loop = asyncio.get_running_loop()
         # By public key, which is live once in a tenant. Everyone in it, encoded: a welcome only has to join these.
-        self._entries: dict[str, Text] = {peer.public_key.text: messages.peer_entry(peer) for peer in tenant.peers}
+        self._entries: dict[str, Text] = {peer.public_key.text: v1.peer_entry(peer) for peer in tenant.peers}
         self._pending: list[Text] = []
         self._members: dict[str, Connection] = {}
         # Who came since the last flush, and how many of the pending notices came before it and are not for it.
@@ -112,7 +112,7 @@ class _Channel:
         key = newcomer.public_key.text
         own = self._entries.pop(key)
         try:
-            welcome = messages.welcome(newcomer, self._entries.values())
+            welcome = v1.welcome(newcomer, self._entries.values())
         finally:
             self._entries[key] = own
         connection.welcome(welcome)
@@ -122,11 +122,11 @@ class _Channel:
     def announce(self, event: MembershipEvent) -> None:
         key = event.peer.public_key.text
         if isinstance(event, PeerJoined):
-            notice = self._entries[key] = messages.peer_entry(event.peer)
+            notice = self._entries[key] = v1.peer_entry(event.peer)
         else:
             self.release(event.peer)
             del self._entries[key]
-            notice = messages.peer_removal(event.peer)
+            notice = v1.peer_removal(event.peer)
         self._pending.append(notice)
         if self._flush_handle is None:
             pause = self._not_before - self._loop.time()

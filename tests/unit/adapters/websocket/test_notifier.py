@@ -7,13 +7,14 @@ import pytest
 
 from tests.builders import a_peer
 from tests.contracts.peer_notifier import Members, PeerNotifierContract
-from wg_orchestrator.adapters.websocket import messages
 from wg_orchestrator.adapters.websocket import notifier as module
-from wg_orchestrator.adapters.websocket.close import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER, Close
-from wg_orchestrator.adapters.websocket.messages import Notices, Text
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.domain.peer import Peer
-from wg_orchestrator.telemetry import Telemetry
+from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.message import Notices, Text
+from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire import v1
+from wg_orchestrator.wire.close_codes import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER
 
 
 class RecordingConnection:
@@ -156,7 +157,7 @@ async def test_who_can_not_be_told_of_an_event_is_ended_and_who_comes_after_it_i
         members.come(a_peer(number), connection)
     members.come(a_peer(8))
     with monkeypatch.context() as patched:
-        patched.setattr(messages, place, _fail)
+        patched.setattr(v1, place, _fail)
         members.come(a_peer(9)) if place == "peer_entry" else members.go(a_peer(8))
     assert [connection.closed_with for connection in old] == [INTERNAL_ERROR] * 2
     assert notifier._channels == {}

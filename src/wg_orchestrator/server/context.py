@@ -1,0 +1,69 @@
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from wg_orchestrator.server.clock import Deadlines, LoopClock
+from wg_orchestrator.server.gate import Gate
+from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
+from wg_orchestrator.telemetry.telemetry import Telemetry
+
+
+class Requesting(Protocol):
+    def request_overdue(self) -> None: ...
+
+
+class Upgraded(Protocol):
+    def join_overdue(self) -> None: ...
+    def ping(self) -> None: ...
+    def pong_overdue(self) -> None: ...
+    def close_overdue(self) -> None: ...
+
+
+class ServerContext:
+    """What all connections to one server share."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        limits: ConnectionLimits,
+        gate_limits: GateLimits,
+        max_files: int,
+        telemetry: Telemetry,
+    ) -> None:
+        """`config` is loaded. `max_files` is how many files the process may have open."""
+        self.config = config
+        self.app: ASGIApp = config.loaded_app
+        self.state = state
+        self.limits = limits
+        self.max_request_size = gate_limits.max_request_size
+        self.gate = Gate(gate_limits, max_files)
+        self.telemetry = telemetry
+        self.clock = clock = LoopClock()
+        self.requests = Deadlines[Requesting](
+            clock, gate_limits.request_timeout, lambda one: one.request_overdue(), gate_limits.max_pending
+        )
+        self.joins = Deadlines[Upgraded](
+            clock, limits.join_timeout, lambda one: one.join_overdue(), gate_limits.max_pending
+        )
+        self.pings = Deadlines[Upgraded](clock, limits.ping_interval, lambda one: one.ping())
+        self.pongs = Deadlines[Upgraded](clock, limits.ping_timeout, lambda one: one.pong_overdue())
+        self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())
+
+    def make_room(self, file: int) -> None:
+        """Let a new connection, which has this file number, have no less room for those that wait in vain: half of the
+        last eighth may be without a request, half without a join, and who has been closed has been told so.
+        """
+        if self.gate.is_crowded(file):
+            for waiting in (self.requests, self.joins, self.closings):
+                waiting.shrink(self.gate.few)
+
+    def start(self, call: Coroutine[Any, Any, None]) -> None:
+        """Have an ASGI call run as a task that the server knows of."""
+        task = asyncio.get_running_loop().create_task(call)
+        self.state.tasks.add(task)
+        task.add_done_callback(self.state.tasks.discard)

@@ -1,0 +1,210 @@
+import asyncio
+import re
+import ssl
+from typing import cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from wg_orchestrator.rfc6455.handshake import Headers, Request, refusal
+from wg_orchestrator.server.context import ServerContext
+from wg_orchestrator.server.gate import CUT, Denial
+from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
+from wg_orchestrator.wire.close_codes import AT_CAPACITY
+
+_END_OF_HEAD = b"\r\n\r\n"
+_BLANK = b"\r\n"
+"""What empty lines are made of. Before a request they are not minded (RFC 9112, section 2.2), but they count."""
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+( HTTP/[0-9]\.[0-9])?\r\n")
+_BEGINNING_OF_ONE = re.compile(rb"$|[A-Z]{1,16}( |$)")
+_LEAST_READ = 64
+"""Bytes that a read counts for at the least: it is its number that costs."""
+
+_OVERDUE = "request timeout"
+_NO_TLS = "no TLS handshake"
+_TOO_LARGE = Denial(431, "request too large")
+_MALFORMED = Denial(400, "malformed request")
+_BODY = Denial(400, "a request has no body")
+_STOPPING = Denial(503, "service restart")
+
+
+class RequestProtocol(asyncio.Protocol):
+    """A connection until its request is there: then it is a WebSocket, or a plain HTTP request that uvicorn answers.
+
+    Holds the request's bytes and nothing else, as it may be one of many that will never come to an end: within the
+    request timeout a connection has become a WebSocket, or it is cut. A request ends with its head, as none here has a
+    body; only a WebSocket has a use for what comes after it.
+    """
+
+    __slots__ = ("_context", "_denial", "_file", "_head", "_room", "_source", "_transport")
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._head: bytes | None = b""
+        self._room = context.max_request_size
+        self._source = ""
+        self._denial: Denial | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        context = self._context
+        context.requests.add(self)
+        context.state.connections.add(self)  # type: ignore[arg-type]
+        self._file = transport.get_extra_info("socket").fileno()
+        host = self._peer()
+        has_room = context.gate.enter(self._file)
+        context.make_room(self._file)
+        if not context.gate.trusts(host):
+            has_room &= self._attribute(host)
+        if not has_room:
+            self._head = None
+            context.telemetry.refused(CUT.reason, host)
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        context = self._context
+        context.requests.discard(self)
+        context.state.connections.discard(self)
+        context.gate.leave()
+        if isinstance(exc, ssl.SSLError):
+            context.telemetry.refused(_NO_TLS, self._source)
+        if self._source:
+            context.gate.discount(self._source)
+
+    def request_overdue(self) -> None:
+        if self._head is not None:
+            self._context.telemetry.refused(_OVERDUE, self._source)
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        if self._head is not None:
+            self.deny(_STOPPING)
+
+    def data_received(self, data: bytes) -> None:
+        """A piece may be empty: of TLS, what carries no data counts too, its handshake to begin with."""
+        if self._head is None:  # Answered: what still comes is only waited out.
+            return
+        self._room -= max(len(data), _LEAST_READ)
+        self._head = head = self._head + data
+        start = len(head) - len(head.lstrip(_BLANK))
+        end = head.find(_END_OF_HEAD, start)
+        if end > self._context.max_request_size:
+            self.deny(_TOO_LARGE)
+        elif head and not (_BEGINNING_OF_ONE if head.find(b"\n", start) < 0 else _REQUEST_LINE).match(head, start):
+            self.deny(_MALFORMED)
+        elif end >= 0:
+            end += len(_END_OF_HEAD)
+            self._answer(head[start:end], head[end:])
+        elif self._room <= 0:
+            self.deny(_TOO_LARGE)
+
+    def deny(self, denial: Denial) -> None:
+        """Answer with this, and end the connection."""
+        self._head = None
+        self._context.telemetry.refused(denial.reason, self._source)
+        headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if denial.status in (429, 503):
+            headers.append((b"retry-after", b"1"))
+        self._transport.write(refusal(denial.status, headers, denial.reason.encode()))
+        self._transport.close()
+
+    def _peer(self) -> str:
+        name = self._transport.get_extra_info("peername")
+        return name[0] if name else "gone"  # Nobody knows any more.
+
+    def _attribute(self, source: str) -> bool:
+        """False: not even to be told that it has too many."""
+        self._source = source
+        self._denial = self._context.gate.count(source)
+        return self._denial is not CUT
+
+    def _answer(self, head: bytes, early: bytes) -> None:
+        fields = _Fields()
+        parser = httptools.HttpRequestParser(fields)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # Whether it is one that we know, the fields say.
+        except httptools.HttpParserError:
+            self.deny(_MALFORMED)
+            return
+        if not fields.are_complete:
+            self.deny(_MALFORMED)
+            return
+        request = Request(parser.get_method().decode("ascii"), fields.target, parser.get_http_version(), fields.headers)
+        if not self._source:
+            self._attribute(self._context.gate.forwarded(request.headers) or self._peer())
+        if request.wants_websocket():
+            self._upgrade(request, early)
+        elif request.has_body():
+            self.deny(_BODY)
+        else:
+            self._exchange(head)
+
+    def _upgrade(self, request: Request, early: bytes) -> None:
+        context = self._context
+        now = context.clock.time()
+        if denial := self._denial or context.gate.handshake(self._source, now, context.clock.stalled):
+            self.deny(denial)
+            return
+        protocol = WebSocketProtocol(context, self._source)
+        context.requests.discard(self)
+        self._let_go(protocol)
+        scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
+        protocol.upgrade(request, scheme, early, AT_CAPACITY if context.gate.is_full(self._file) else None)
+
+    def _exchange(self, head: bytes) -> None:
+        exchange = _HttpExchange(self._context, self)
+        self._let_go(exchange)
+        exchange.begin(head, self._source)
+
+    def _let_go(self, protocol: "WebSocketProtocol | _HttpExchange") -> None:
+        self._head = None
+        self._context.state.connections.discard(self)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+
+
+class _Fields:
+    """What httptools finds in the head of one request."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: Headers = []
+        self.are_complete = False
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.are_complete = True
+
+
+class _HttpExchange(HttpToolsProtocol):
+    """One plain HTTP request and its response, in what the connection has left of its request timeout."""
+
+    def __init__(self, context: ServerContext, request: RequestProtocol) -> None:
+        super().__init__(context.config, context.state, {})
+        self._request = request
+
+    def begin(self, head: bytes, source: str) -> None:
+        """Have the request answered that has this head, and no body."""
+        self.client = (source, 0)
+        super().data_received(head)
+
+    def data_received(self, data: bytes) -> None:
+        """What comes after the request is not kept, nor read."""
+
+    def send_400_response(self, msg: str) -> None:
+        self._request.deny(_MALFORMED)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._request.connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.cycle.keep_alive = False

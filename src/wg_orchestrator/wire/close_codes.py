@@ -1,0 +1,29 @@
+"""Why the service ends a connection. 4000 to 4499: try again later; 4500 to 4999: not like this."""
+
+from wg_orchestrator.domain import errors
+from wg_orchestrator.rfc6455.close import Close
+
+TEXT_ONLY = Close(1003, "text only")
+POLICY = Close(1008, "policy")
+TOO_BIG = Close(1009, "too big")
+INTERNAL_ERROR = Close(1011, "internal error")
+SERVICE_RESTART = Close(1012, "service restart")
+TRY_AGAIN_LATER = Close(1013, "try again later")
+JOIN_TIMEOUT = Close(4001, "join timeout")
+TENANT_FULL = Close(4002, "tenant full")
+TOO_SLOW = Close(4003, "too slow")
+KEY_IN_USE = Close(4004, "key in use")
+AT_CAPACITY = Close(4005, "at capacity")
+MALFORMED_JOIN = Close(4501, "malformed join")
+BAD_DISPLAY_NAME = Close(4502, "bad display name")
+BAD_PUBLIC_KEY = Close(4503, "bad public key")
+
+REFUSALS: dict[type[errors.MembershipError], Close] = {
+    errors.InvalidDisplayName: BAD_DISPLAY_NAME,
+    errors.InvalidPublicKey: BAD_PUBLIC_KEY,
+    errors.KeyInUse: KEY_IN_USE,
+    errors.NoAddressLeft: TENANT_FULL,
+    errors.PeerLimitReached: TENANT_FULL,
+    errors.TenantLimitReached: AT_CAPACITY,
+    errors.Unavailable: TRY_AGAIN_LATER,
+}
