@@ -1,5 +1,4 @@
-from dataclasses import fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
 
@@ -8,14 +7,11 @@ from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepo
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
-
-Limits = TypeVar("Limits", ConnectionLimits, GateLimits)
 
 
 def _nats_tenants(settings: Settings, telemetry: Telemetry) -> "NatsTenantRepository":
@@ -39,11 +35,6 @@ def _nats_tenants(settings: Settings, telemetry: Telemetry) -> "NatsTenantReposi
     )
 
 
-def _limits(kind: type[Limits], settings: Settings) -> Limits:
-    """Each limit is the setting of its name."""
-    return kind(**{limit.name: getattr(settings, limit.name) for limit in fields(kind)})
-
-
 class Container(containers.DeclarativeContainer):
     """Chooses the adapters. Each instance is a service of its own; override a provider to swap an adapter."""
 
@@ -65,12 +56,10 @@ class Container(containers.DeclarativeContainer):
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
     )
 
-    connection_limits = providers.Singleton(_limits, ConnectionLimits, settings)
-    gate_limits = providers.Singleton(_limits, GateLimits, settings)
     peers = providers.Singleton(
         PeerEndpoint,
         service=membership,
-        limits=connection_limits,
+        limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,
         telemetry=telemetry,

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
@@ -58,7 +67,69 @@ Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
 Host = Annotated[str, AfterValidator(_host)]
 
 
-class Settings(BaseSettings):
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+class GateLimits(BaseModel):
+    """How much may come in at all."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    max_connections: Count = Field(
+        100_000, description="connections, joined or not; fewer if the process may not have as many files"
+    )
+    max_connections_per_source: CountOrAny = Field(
+        0, description="connections from one address (IPv6: from one /64); 0 is any number"
+    )
+    max_handshake_rate: RateOrAny = Field(
+        2000.0, description="handshakes per second, averaged over ten seconds; 0 is any number"
+    )
+    max_handshake_rate_per_source: RateOrAny = Field(
+        0.0, description="handshakes per second from one address (IPv6: from one /64); 0 is any number"
+    )
+    max_memory: int | None = Field(
+        None,
+        ge=0,
+        le=2**62,
+        description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
+        "unless set, four fifths of what the container or unit may use",
+    )
+    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
+        (), description="addresses or networks, comma-separated, whose X-Forwarded-For is believed"
+    )
+    request_timeout: Seconds = Field(5.0, description="seconds until a connection must have made its request")
+    max_pending: Count = Field(
+        2000, description="connections before their request, and before their join; of more, the oldest is out"
+    )
+    max_request_size: Size = Field(16 * 1024, ge=256, description="bytes that the head of an HTTP request may have")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        return _split(value)
+
+
+class ConnectionLimits(BaseModel):
+    """What one WebSocket may take."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    max_message_size: Size = Field(4096, ge=64, description="bytes that one message of a peer may have")
+    max_fragments: Count = Field(16, description="frames that one message of a peer may come in")
+    max_frame_rate: Rate = Field(
+        10.0, description="frames of any kind that a peer may send per second, averaged over ten seconds"
+    )
+    max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
+    join_timeout: Seconds = Field(10.0, description="seconds until a client must have asked to join")
+    ping_interval: Seconds = Field(10.0, description="seconds between a peer's sign of life and the next ping")
+    ping_timeout: Seconds = Field(8.0, description="seconds for the answer to a ping")
+    close_timeout: Seconds = Field(5.0, description="seconds for the answer to a close frame")
+
+
+class Settings(GateLimits, ConnectionLimits, BaseSettings):
     """The configuration: keyword arguments (the command line) go before the environment, that before `.env`."""
 
     model_config = SettingsConfigDict(
@@ -77,44 +148,10 @@ class Settings(BaseSettings):
     )
     max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
     max_tenants: Count = Field(10_000, description="tenants with peers that the service may hold")
-    max_connections: Count = Field(
-        100_000, description="connections, joined or not; fewer if the process may not have as many files"
-    )
-    max_pending: Count = Field(
-        2000, description="connections before their request, and before their join; of more, the oldest is out"
-    )
-    max_connections_per_source: CountOrAny = Field(
-        0, description="connections from one address (IPv6: from one /64); 0 is any number"
-    )
-    max_handshake_rate: RateOrAny = Field(
-        2000.0, description="handshakes per second, averaged over ten seconds; 0 is any number"
-    )
-    max_handshake_rate_per_source: RateOrAny = Field(
-        0.0, description="handshakes per second from one address (IPv6: from one /64); 0 is any number"
-    )
-    max_memory: int | None = Field(
-        None,
-        ge=0,
-        le=2**62,
-        description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
-        "unless set, four fifths of what the container or unit may use",
-    )
-    max_request_size: Size = Field(16 * 1024, ge=256, description="bytes that the head of an HTTP request may have")
-    max_message_size: Size = Field(4096, ge=64, description="bytes that one message of a peer may have")
-    max_fragments: Count = Field(16, description="frames that one message of a peer may come in")
-    max_frame_rate: Rate = Field(
-        10.0, description="frames of any kind that a peer may send per second, averaged over ten seconds"
-    )
-    max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
     send_buffer_size: Size = Field(
         128 * 1024, description="bytes that may wait for one peer in the kernel, which takes twice as many for them"
     )
-    request_timeout: Seconds = Field(5.0, description="seconds until a connection must have made its request")
-    join_timeout: Seconds = Field(10.0, description="seconds until a client must have asked to join")
-    ping_interval: Seconds = Field(10.0, description="seconds between a peer's sign of life and the next ping")
-    ping_timeout: Seconds = Field(8.0, description="seconds for the answer to a ping")
     tcp_user_timeout: Seconds = Field(15.0, description="seconds for a peer's machine to take what it is sent")
-    close_timeout: Seconds = Field(5.0, description="seconds for the answer to a close frame")
     shutdown_delay: float = Field(
         0.0,
         ge=0,
@@ -129,9 +166,6 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="web origins that may connect, comma-separated; * is any; the service's own always may"
-    )
-    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
-        (), description="addresses or networks, comma-separated, whose X-Forwarded-For is believed"
     )
     tls_certificate: Path | None = Field(
         None, description="file with the certificate and its chain (PEM), to speak TLS"
@@ -194,9 +228,7 @@ class Settings(BaseSettings):
         """What holds the tenants."""
         return "memory" if self.nats_url is None else "nats"
 
-    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return [item.strip() for item in value.split(",") if item.strip()]
+    def _split_names(cls, value: object) -> object:
+        return _split(value)

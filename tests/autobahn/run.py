@@ -21,8 +21,8 @@ import click
 import uvicorn
 
 from wg_orchestrator.server.context import ServerContext
-from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.server.request_protocol import RequestProtocol
+from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -108,7 +108,7 @@ class EchoServer(uvicorn.Server):
     """uvicorn with our protocol class, for as long as a piece of work takes, or until a signal."""
 
     def __init__(self, loop: str, work: Callable[[], Awaitable[None]]) -> None:
-        limits = ConnectionLimits(16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=1e9)
+        limits = ConnectionLimits(max_message_size=16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=1e6)
         config = uvicorn.Config(_echo, loop=loop, ws="none", lifespan="off", log_level="warning", proxy_headers=False)
         super().__init__(config)
         config.load()

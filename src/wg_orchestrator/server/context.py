@@ -8,7 +8,7 @@ from uvicorn.server import ServerState
 
 from wg_orchestrator.server.clock import Deadlines, LoopClock
 from wg_orchestrator.server.gate import Gate
-from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
+from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 

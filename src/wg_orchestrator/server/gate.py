@@ -3,7 +3,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from wg_orchestrator.server.rates import RATE_WINDOW, GateLimits, RateBudget, SourceBudgets
+from wg_orchestrator.server.rates import RATE_WINDOW, RateBudget, SourceBudgets
+from wg_orchestrator.settings import GateLimits
 
 _RESERVED_FILES = 128
 _FEW = 16

@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -65,12 +64,12 @@ class Server(uvicorn.Server):
         self._app = app
         self.config.load()
         self._certificate = _certificate(settings)
-        limits, telemetry = container.gate_limits(), container.telemetry()
+        limits, telemetry = settings, container.telemetry()
         if settings.max_memory is None:
-            limits = replace(limits, max_memory=round(_SHARE_OF_MEMORY * (memory_limit() or 0)))
+            limits = settings.model_copy(update={"max_memory": round(_SHARE_OF_MEMORY * (memory_limit() or 0))})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._context = ServerContext(
-            self.config, self.server_state, container.connection_limits(), limits, max_files, telemetry
+            self.config, self.server_state, settings, limits, max_files, telemetry
         )
         telemetry.gauge("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
         telemetry.gauge("tenants", "Tenants that have peers", container.tenants().count)

@@ -10,7 +10,7 @@ from wg_orchestrator.server.gate import (
     TOO_MANY_HANDSHAKES,
     Gate,
 )
-from wg_orchestrator.server.rates import GateLimits
+from wg_orchestrator.settings import GateLimits
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 

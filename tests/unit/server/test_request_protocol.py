@@ -18,9 +18,9 @@ from tests.unit.server.test_websocket_protocol import (
 from wg_orchestrator.adapters.websocket.connection import EXTENSION
 from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
 from wg_orchestrator.server.context import ServerContext
-from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.server.request_protocol import RequestProtocol
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
+from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 HEAD = b"GET /tenants/acme HTTP/1.1\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in HEADERS) + b"\r\n"

@@ -7,7 +7,8 @@ import pytest
 
 from wg_orchestrator.server import gate as module
 from wg_orchestrator.server.gate import BUSY, TOO_MANY_HANDSHAKES, Gate
-from wg_orchestrator.server.rates import RATE_WINDOW, GateLimits, SourceBudgets
+from wg_orchestrator.server.rates import RATE_WINDOW, SourceBudgets
+from wg_orchestrator.settings import GateLimits
 
 
 def a_gate(**limits: Any) -> Gate:

@@ -15,8 +15,8 @@ from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
 from wg_orchestrator.rfc6455.handshake import Headers, Request
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.context import ServerContext
-from wg_orchestrator.server.rates import ConnectionLimits, GateLimits
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
+from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -97,7 +97,7 @@ async def turns(count: int = 5) -> None:
 def a_context(application: Application, state: ServerState, **limits: Any) -> ServerContext:
     config = uvicorn.Config(application, ws="none", lifespan="off", log_config=None, proxy_headers=False)
     config.load()
-    return ServerContext(config, state, ConnectionLimits(**limits), GateLimits(), 1024, Telemetry(100))
+    return ServerContext(config, state, ConnectionLimits.model_construct(**limits), GateLimits(), 1024, Telemetry(100))
 
 
 async def upgraded(application: Application, **limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Any]:

@@ -10,7 +10,7 @@ from starlette.websockets import WebSocketState
 from wg_orchestrator.adapters.websocket.connection import Gone
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
-from wg_orchestrator.server.rates import ConnectionLimits
+from wg_orchestrator.settings import ConnectionLimits
 from wg_orchestrator.wire import close_codes as closes
 
 _CAUSES = {1006: "connection lost", closes.SERVICE_RESTART.code: closes.SERVICE_RESTART.reason}

@@ -16,7 +16,7 @@ from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
-from wg_orchestrator.server.rates import ConnectionLimits
+from wg_orchestrator.settings import ConnectionLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire.close_codes import REFUSALS
