@@ -1,7 +1,9 @@
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
+from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.peer import Peer, VirtualIP
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -12,11 +14,26 @@ class Welcome:
     others: tuple[Peer, ...]
 
 
+@dataclass(frozen=True)
+class Joined:
+    peer: Peer
+
+
+@dataclass(frozen=True)
+class Left:
+    peer: Peer
+
+
+Told: TypeAlias = Welcome | Joined | Left
+
+
 @dataclass(eq=False)
 class Subscriber:
     """A peer that notes what it is told."""
 
-    seen: list[Welcome | MembershipEvent] = field(default_factory=list)
+    seen: list[Told] = field(default_factory=list)
+    revisions: list[int] = field(default_factory=list)
+    """That of each thing it was told."""
     ended: bool = False
 
     def picture(self) -> dict[VirtualIP, Peer]:
@@ -27,11 +44,12 @@ class Subscriber:
             if isinstance(told, Welcome):
                 picture = {peer.virtual_ip: peer for peer in [told.newcomer, *told.others]}
                 assert len(picture) == len(told.others) + 1, "an address is held twice"
-            elif isinstance(told, PeerJoined):
+            elif isinstance(told, Joined):
                 assert told.peer.virtual_ip not in picture, "an address is announced while it is held"
                 picture[told.peer.virtual_ip] = told.peer
             else:
                 assert picture.pop(told.peer.virtual_ip, None) == told.peer, "left, and was never there"
+        assert self.revisions == sorted(set(self.revisions)), "an event has no revision of its own, or a lower one"
         return picture
 
 
@@ -41,15 +59,27 @@ class RecordingNotifier:
     def __init__(self) -> None:
         self._subscribers: dict[tuple[TenantId, VirtualIP], Subscriber] = {}
 
-    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Subscriber) -> None:
-        self._subscribers[tenant.id, newcomer.virtual_ip] = subscriber
-        others = tuple(peer for peer in tenant.peers if peer != newcomer)
-        subscriber.seen.append(Welcome(newcomer, others))
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
+        self._subscribers[tenant.id, newcomer.peer.virtual_ip] = subscriber
+        others = tuple(stay.peer for stay in tenant.stays if stay != newcomer)
+        subscriber.seen.append(Welcome(newcomer.peer, others))
+        subscriber.revisions.append(tenant.revision)
 
-    def announce(self, event: MembershipEvent) -> None:
-        subject = event.tenant_id, event.peer.virtual_ip
-        if isinstance(event, PeerLeft) and (leaver := self._subscribers.pop(subject, None)):
-            leaver.ended = True
+    def announce(self, committed: Committed) -> None:
+        event = committed.event
+        stay = event.stay
+        subject = stay.tenant_id, stay.peer.virtual_ip
+        told: Told
+        match event:
+            case PeerJoined():
+                told = Joined(stay.peer)
+            case PeerLeft():
+                told = Left(stay.peer)
+                if leaver := self._subscribers.pop(subject, None):
+                    leaver.ended = True
+            case _:
+                assert_never(event)
         for key, subscriber in self._subscribers.items():
-            if key[0] == event.tenant_id and key != subject:
-                subscriber.seen.append(event)
+            if key[0] == stay.tenant_id and key != subject:
+                subscriber.seen.append(told)
+                subscriber.revisions.append(committed.revision)

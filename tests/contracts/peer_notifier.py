@@ -1,7 +1,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.builders import ACME, GLOBEX, a_peer, a_tenant, joined, left
+from tests.builders import ACME, GLOBEX, a_peer, a_tenant, apply, joined, left
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.ports import PeerNotifier
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -20,15 +20,12 @@ class Members:
     def come(self, peer: Peer, subscriber: Any = None) -> None:
         """Without a subscriber, the peer is one of another node."""
         event = joined(peer, self._tenant.id)
-        self._tenant.apply(event)
-        self._notifier.announce(event)
+        self._notifier.announce(apply(self._tenant, event))
         if subscriber is not None:
-            self._notifier.welcome(self._tenant, peer, subscriber)
+            self._notifier.welcome(self._tenant, event.stay, subscriber)
 
     def go(self, peer: Peer) -> None:
-        event = left(peer, self._tenant.id)
-        self._tenant.apply(event)
-        self._notifier.announce(event)
+        self._notifier.announce(apply(self._tenant, left(peer, self._tenant.id)))
 
 
 class PeerNotifierContract:

@@ -2,9 +2,9 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, joined, left
+from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, joined, left, peers_of
 from wg_orchestrator.domain.errors import Conflict, PeerLimitReached
-from wg_orchestrator.domain.events import MembershipEvent
+from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ports import TenantRepository
 
 
@@ -18,86 +18,125 @@ class TenantRepositoryContract:
     MAX_PEERS = 3
 
     async def test_a_tenant_that_nobody_is_in_is_empty_and_not_counted(self, repository: TenantRepository) -> None:
-        assert list(repository.get(ACME).peers) == []
+        assert peers_of(repository.get(ACME)) == []
         assert repository.count() == 0
 
     async def test_a_committed_join_is_part_of_its_tenant(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1)))
-        assert list(repository.get(ACME).peers) == [a_peer(1)]
+        event = joined(a_peer(1))
+        await repository.commit(event)
+        assert list(repository.get(ACME).stays) == [event.stay]
         assert repository.count() == 1
 
     async def test_tenants_are_apart(self, repository: TenantRepository) -> None:
         await repository.commit(joined(a_peer(1), ACME))
-        await repository.commit(joined(a_peer(1), GLOBEX))
+        await repository.commit(joined(a_peer(1), GLOBEX, number=2))
         await repository.commit(left(a_peer(1), ACME))
-        assert list(repository.get(ACME).peers) == []
-        assert list(repository.get(GLOBEX).peers) == [a_peer(1)]
+        assert peers_of(repository.get(ACME)) == []
+        assert peers_of(repository.get(GLOBEX)) == [a_peer(1)]
 
     async def test_a_tenant_is_forgotten_with_its_last_peer(self, repository: TenantRepository) -> None:
         await repository.commit(joined(a_peer(1)))
         await repository.commit(left(a_peer(1)))
         assert repository.count() == 0
-        assert repository.get(ACME).admit(a_name(2), a_key(2)).peer.virtual_ip == self.NETWORK[1]
+        newcomer = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
+        assert newcomer.stay.peer.virtual_ip == self.NETWORK[1]
 
     async def test_what_get_returns_can_decide_the_next_join(self, repository: TenantRepository) -> None:
         for number in range(1, self.MAX_PEERS + 1):
-            await repository.commit(repository.get(ACME).admit(a_name(number), a_key(number)))
-        addresses = [peer.virtual_ip for peer in repository.get(ACME).peers]
+            stay_id = repository.next_stay_id()
+            await repository.commit(repository.get(ACME).admit(stay_id, a_name(number), a_key(number)))
+        addresses = [peer.virtual_ip for peer in peers_of(repository.get(ACME))]
         assert addresses == [self.NETWORK[number] for number in range(1, self.MAX_PEERS + 1)]
         with pytest.raises(PeerLimitReached):
-            repository.get(ACME).admit(a_name(9), a_key(9))
+            repository.get(ACME).admit(repository.next_stay_id(), a_name(9), a_key(9))
+
+    async def test_each_stay_has_an_id_of_its_own(self, repository: TenantRepository) -> None:
+        assert len({repository.next_stay_id() for _ in range(100)}) == 100
 
     async def test_of_two_claims_on_one_address_one_wins(self, repository: TenantRepository) -> None:
-        first = repository.get(ACME).admit(a_name(1), a_key(1))
-        second = repository.get(ACME).admit(a_name(2), a_key(2))
+        first = repository.get(ACME).admit(repository.next_stay_id(), a_name(1), a_key(1))
+        second = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
         await repository.commit(first)
         with pytest.raises(Conflict):
             await repository.commit(second)
-        assert list(repository.get(ACME).peers) == [first.peer]
-        again = repository.get(ACME).admit(a_name(2), a_key(2))
-        assert again.peer.virtual_ip != first.peer.virtual_ip
+        assert list(repository.get(ACME).stays) == [first.stay]
+        again = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
+        assert again.stay.peer.virtual_ip != first.stay.peer.virtual_ip
         await repository.commit(again)
 
     async def test_of_two_claims_on_one_key_one_wins(self, repository: TenantRepository) -> None:
         await repository.commit(joined(a_peer(1, "100.64.0.1")))
         with pytest.raises(Conflict):
-            await repository.commit(joined(a_peer(1, "100.64.0.2")))
-        assert list(repository.get(ACME).peers) == [a_peer(1, "100.64.0.1")]
+            await repository.commit(joined(a_peer(1, "100.64.0.2"), number=2))
+        assert peers_of(repository.get(ACME)) == [a_peer(1, "100.64.0.1")]
 
-    async def test_a_peer_leaves_once(self, repository: TenantRepository) -> None:
+    async def test_a_stay_ends_once(self, repository: TenantRepository) -> None:
         await repository.commit(joined(a_peer(1)))
         await repository.commit(joined(a_peer(2)))
         await repository.commit(left(a_peer(1)))
         with pytest.raises(Conflict):
             await repository.commit(left(a_peer(1)))
-        assert list(repository.get(ACME).peers) == [a_peer(2)]
+        assert peers_of(repository.get(ACME)) == [a_peer(2)]
+
+    async def test_the_late_end_of_a_stay_does_not_end_the_next_one_of_an_equal_peer(
+        self, repository: TenantRepository
+    ) -> None:
+        await repository.commit(joined(a_peer(1)))
+        await repository.commit(left(a_peer(1), cause=LeaveCause.LOST))
+        again = joined(a_peer(1), number=2)
+        await repository.commit(again)
+        with pytest.raises(Conflict):
+            await repository.commit(left(a_peer(1)))
+        assert list(repository.get(ACME).stays) == [again.stay]
 
     async def test_followers_get_each_committed_event_once_and_in_order(self, repository: TenantRepository) -> None:
-        seen: list[MembershipEvent] = []
+        seen: list[Committed] = []
         repository.follow(seen.append)
         events: list[MembershipEvent] = [
             joined(a_peer(1)),
             joined(a_peer(2)),
-            left(a_peer(1)),
+            left(a_peer(1), cause=LeaveCause.LOST),
             joined(a_peer(3)),
             left(a_peer(3)),
         ]
         for event in events:
             await repository.commit(event)
-        assert seen == events
+        assert [committed.event for committed in seen] == events
+
+    async def test_a_commit_returns_what_the_followers_get(self, repository: TenantRepository) -> None:
+        seen: list[Committed] = []
+        repository.follow(seen.append)
+        returned = [await repository.commit(event) for event in (joined(a_peer(1)), left(a_peer(1)))]
+        assert returned == seen
+
+    async def test_revisions_rise_with_each_event_of_a_tenant(self, repository: TenantRepository) -> None:
+        revisions: list[int] = []
+        repository.follow(lambda committed: revisions.append(committed.revision))
+        for number in range(1, 6):  # The tenant is forgotten each time, and its numbers go on.
+            await repository.commit(joined(a_peer(1), number=number))
+            assert repository.get(ACME).revision == revisions[-1]
+            await repository.commit(left(a_peer(1), number=number))
+        assert revisions == sorted(set(revisions))
+        assert len(revisions) == 10
+        assert 0 < revisions[-1] < 2**53
 
     async def test_followers_never_get_a_refused_event(self, repository: TenantRepository) -> None:
         await repository.commit(joined(a_peer(1)))
-        seen: list[MembershipEvent] = []
+        seen: list[Committed] = []
         repository.follow(seen.append)
         with pytest.raises(Conflict):
             await repository.commit(joined(a_peer(2, "100.64.0.1")))
         assert seen == []
 
     async def test_an_event_is_applied_before_followers_get_it(self, repository: TenantRepository) -> None:
-        sizes: list[int] = []
-        repository.follow(lambda event: sizes.append(len(repository.get(event.tenant_id).peers)))
+        seen: list[tuple[type[PeerJoined | PeerLeft], int, bool]] = []
+
+        def look(committed: Committed) -> None:
+            tenant = repository.get(committed.event.stay.tenant_id)
+            seen.append((type(committed.event), len(tenant.stays), tenant.revision == committed.revision))
+
+        repository.follow(look)
         await repository.commit(joined(a_peer(1)))
         await repository.commit(joined(a_peer(2)))
         await repository.commit(left(a_peer(1)))
-        assert sizes == [1, 2, 1]
+        assert seen == [(PeerJoined, 1, True), (PeerJoined, 2, True), (PeerLeft, 1, True)]

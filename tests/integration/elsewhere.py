@@ -2,26 +2,28 @@
 
 from tests.builders import ACME, a_key, at_once
 from tests.integration.service import Service
-from wg_orchestrator.domain.peer import DisplayName, Peer
+from wg_orchestrator.domain.events import LeaveCause
+from wg_orchestrator.domain.peer import DisplayName
+from wg_orchestrator.domain.stay import Stay
 
 _NAME = DisplayName("🦊" * 128)
 _FIRST = 10_000
 
 
-def join(service: Service, count: int, first: int = _FIRST) -> list[Peer]:
+def join(service: Service, count: int, first: int = _FIRST) -> list[Stay]:
     """So many large joins, with no turn of the event loop in between: as after a gap in the feed."""
-    tenants, peers = service.container.tenants(), []
+    tenants, stays = service.container.tenants(), []
     for number in range(first, first + count):
-        event = tenants.get(ACME).admit(_NAME, a_key(number))
+        event = tenants.get(ACME).admit(tenants.next_stay_id(), _NAME, a_key(number))
         at_once(tenants.commit(event))
-        peers.append(event.peer)
-    return peers
+        stays.append(event.stay)
+    return stays
 
 
-def leave(service: Service, peers: list[Peer]) -> None:
+def leave(service: Service, stays: list[Stay], cause: LeaveCause = LeaveCause.LEFT) -> None:
     tenants = service.container.tenants()
-    for peer in peers:
-        at_once(tenants.commit(tenants.get(ACME).release(peer)))
+    for stay in stays:
+        at_once(tenants.commit(tenants.get(ACME).release(stay, cause)))
 
 
 def come_and_go(service: Service, times: int) -> None:

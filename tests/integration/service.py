@@ -84,8 +84,8 @@ class Service(Endpoint):
 
     def roster(self, tenant: str = "acme") -> dict[str, str]:
         """What the service itself holds: public keys by virtual IP."""
-        peers = self.container.tenants().get(TenantId(tenant)).peers
-        return {str(peer.virtual_ip): peer.public_key.text for peer in peers}
+        stays = self.container.tenants().get(TenantId(tenant)).stays
+        return {str(stay.peer.virtual_ip): stay.peer.public_key.text for stay in stays}
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from websockets.frames import Frame, Opcode
 from tests.integration import elsewhere
 from tests.integration.actor import until
 from tests.integration.service import RawClient, Service, join_message, running
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.tenant_id import TenantId
 
 _ACME = TenantId("acme")
@@ -32,7 +33,7 @@ def _too_many_fragments(client: RawClient, service: Service) -> None:
 
 
 def _put_out(client: RawClient, service: Service) -> None:
-    elsewhere.leave(service, list(service.container.tenants().get(_ACME).peers))
+    elsewhere.leave(service, list(service.container.tenants().get(_ACME).stays), LeaveCause.LOST)
 
 
 async def _until_left(service: Service) -> None:

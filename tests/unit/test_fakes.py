@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.peer_notifier import PeerNotifierContract
-from tests.fakes import RecordingNotifier, Subscriber, Welcome
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
+from tests.fakes import Joined, RecordingNotifier, Subscriber, Told, Welcome
 
 
 class TestRecordingNotifier(PeerNotifierContract):
@@ -25,7 +24,7 @@ class TestRecordingNotifier(PeerNotifierContract):
         return seen
 
 
-def _plain(told: Welcome | MembershipEvent) -> tuple[Any, ...]:
+def _plain(told: Told) -> tuple[Any, ...]:
     if isinstance(told, Welcome):
         return "welcome", str(told.newcomer.virtual_ip), {str(peer.virtual_ip) for peer in told.others}
-    return "joined" if isinstance(told, PeerJoined) else "left", str(told.peer.virtual_ip)
+    return "joined" if isinstance(told, Joined) else "left", str(told.peer.virtual_ip)

@@ -1,24 +1,49 @@
 from dataclasses import dataclass
-from typing import TypeAlias
+from enum import Enum
+from typing import NoReturn, TypeAlias
 
-from wg_orchestrator.domain.peer import Peer
-from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.domain.stay import Stay
+
+
+class LeaveCause(Enum):
+    """Why a stay ended."""
+
+    LEFT = "left"
+    """The peer's connection has ended."""
+    LOST = "lost"
+    """Its node was lost, or its place went to another: the peer may still be connected, and may come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerJoined:
     """A peer is in the tenant, at its address, from this event on."""
 
-    tenant_id: TenantId
-    peer: Peer
+    stay: Stay
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLeft:
     """A peer is out of the tenant and its address is free, from this event on."""
 
-    tenant_id: TenantId
-    peer: Peer
+    stay: Stay
+    cause: LeaveCause
 
 
 MembershipEvent: TypeAlias = PeerJoined | PeerLeft
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An event that is part of its tenant, for good."""
+
+    event: MembershipEvent
+    revision: int
+    """Its place among the events of its tenant: it rises with each of them, and need not be contiguous."""
+
+
+def assert_never(kind: NoReturn) -> NoReturn:
+    """Say to the type checker that every kind of event was thought of (`typing.assert_never` came with Python 3.11).
+
+    Raises TypeError.
+    """
+    raise TypeError(f"{kind!r} is no kind of event that is known here")

@@ -1,8 +1,10 @@
 from typing import Generic
 
 from wg_orchestrator.domain.errors import Conflict, TenantLimitReached, Unavailable
-from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
+from wg_orchestrator.domain.events import LeaveCause
+from wg_orchestrator.domain.peer import DisplayName, PublicKey
 from wg_orchestrator.domain.ports import PeerNotifier, Subscriber, TenantRepository
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 
 
@@ -21,7 +23,7 @@ class MembershipService(Generic[Subscriber]):
 
     async def join(
         self, tenant_id: TenantId, display_name: DisplayName, public_key: PublicKey, subscriber: Subscriber
-    ) -> Peer:
+    ) -> Stay:
         """Make a newcomer part of the tenant and welcome it. Whoever joined has to `leave`, once.
 
         Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed. Whatever else it
@@ -31,40 +33,40 @@ class MembershipService(Generic[Subscriber]):
             tenant = self._tenants.get(tenant_id)
             if tenant.is_empty and self._tenants.count() >= self._max_tenants:
                 raise TenantLimitReached(f"the service holds {self._max_tenants} tenants")
-            newcomer = tenant.admit(display_name, public_key)
+            newcomer = tenant.admit(self._tenants.next_stay_id(), display_name, public_key)
             try:
                 await self._tenants.commit(newcomer)
                 # No `await` between reading the roster and the subscription: an event in between would be lost.
                 tenant = self._tenants.get(tenant_id)
-                if newcomer.peer not in tenant:
+                if newcomer.stay not in tenant:
                     continue  # Another node's event has put it out again before it was welcome.
-                self._notifier.welcome(tenant, newcomer.peer, subscriber)
+                self._notifier.welcome(tenant, newcomer.stay, subscriber)
             except Conflict:
                 continue  # Somebody else's event came first, so the tenant has changed: decide again.
             except Unavailable:
                 raise
             except BaseException:
-                await self.leave(tenant_id, newcomer.peer)
+                await self.leave(newcomer.stay)
                 raise
-            return newcomer.peer
+            return newcomer.stay
 
-    async def leave(self, tenant_id: TenantId, peer: Peer) -> None:
-        """Take `peer` out of the tenant and free its address, as soon as that can be committed.
+    async def leave(self, stay: Stay, cause: LeaveCause = LeaveCause.LEFT) -> None:
+        """End a stay and free its address, as soon as that can be committed. Does nothing if it has ended.
 
-        Does nothing if it is out already. If it raises and the peer `is_in` still, it has to be called again.
+        If it raises and the peer `is_in` still, it has to be called again.
         """
-        while peer in (tenant := self._tenants.get(tenant_id)):
+        while stay in (tenant := self._tenants.get(stay.tenant_id)):
             try:
-                await self._tenants.commit(tenant.release(peer))
+                await self._tenants.commit(tenant.release(stay, cause))
             except Conflict:
                 continue
             except Unavailable:
                 return  # The repository sees to it.
             return
 
-    def is_in(self, tenant_id: TenantId, peer: Peer) -> bool:
-        return peer in self._tenants.get(tenant_id)
+    def is_in(self, stay: Stay) -> bool:
+        return stay in self._tenants.get(stay.tenant_id)
 
     def size(self, tenant_id: TenantId) -> int:
         """How many peers the tenant has."""
-        return len(self._tenants.get(tenant_id).peers)
+        return len(self._tenants.get(tenant_id).stays)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from wg_orchestrator.domain.events import MembershipEvent
-from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.events import Committed, MembershipEvent
+from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -26,22 +26,23 @@ class TenantRepository(Protocol):
         """How many tenants have peers, or expect one whose join is being committed here. O(1)."""
         ...
 
-    def follow(self, follower: Callable[[MembershipEvent], None]) -> None:
+    def next_stay_id(self) -> StayId:
+        """An id for a new stay: no two are the same, on whichever node they are made."""
+        ...
+
+    def follow(self, follower: Callable[[Committed], None]) -> None:
         """Hand each event committed from now on, by whoever, to `follower`, in its tenant's order, once.
 
         It is called right after the event was applied to its tenant, with no `await` in between. It must not raise.
         """
         ...
 
-    async def commit(self, event: MembershipEvent) -> None:
+    async def commit(self, event: MembershipEvent) -> Committed:
         """Make `event` part of its tenant: on return it is applied here and the followers have it.
 
         Raises Conflict if it contradicts what the tenant holds by now; then nothing has changed, and `get` shows
         what was in the way. Raises Unavailable if it can't be committed now: a join has then not happened or is undone,
         and a leave is not lost but committed as soon as it can be.
-
-        A leave is that of the peer whose join was committed here. If that is out already, and its equal has joined
-        elsewhere since, there is nothing left to do.
         """
         ...
 
@@ -52,16 +53,16 @@ class PeerNotifier(Protocol[Subscriber]):
     Nothing here waits for a peer, and a peer that fails or can't keep up harms no other: no method blocks or raises.
     """
 
-    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Subscriber) -> None:
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
         """Tell `subscriber` its own address and everyone else in `tenant` now; then each later event, in order.
 
         The tenant holds what was announced of it so far, the newcomer's own joining included.
         """
         ...
 
-    def announce(self, event: MembershipEvent) -> None:
+    def announce(self, committed: Committed) -> None:
         """Tell everyone welcomed to the event's tenant, once, but never the peer that it is about.
 
-        Who has left is told nothing any more: if its connection is still there, it is ended.
+        Who has left is told nothing any more: if its connection is still there, it is ended, as the cause says.
         """
         ...

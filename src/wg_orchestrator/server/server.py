@@ -68,9 +68,7 @@ class Server(uvicorn.Server):
         if settings.max_memory is None:
             limits = settings.model_copy(update={"max_memory": round(_SHARE_OF_MEMORY * (memory_limit() or 0))})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._context = ServerContext(
-            self.config, self.server_state, settings, limits, max_files, telemetry
-        )
+        self._context = ServerContext(self.config, self.server_state, settings, limits, max_files, telemetry)
         telemetry.gauge("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
         telemetry.gauge("tenants", "Tenants that have peers", container.tenants().count)
         self._memory = MemoryGauge() if limits.max_memory else None

@@ -1,6 +1,7 @@
 """Why the service ends a connection. 4000 to 4499: try again later; 4500 to 4999: not like this."""
 
 from wg_orchestrator.domain import errors
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.rfc6455.close import Close
 
 TEXT_ONLY = Close(1003, "text only")
@@ -27,3 +28,6 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.TenantLimitReached: AT_CAPACITY,
     errors.Unavailable: TRY_AGAIN_LATER,
 }
+
+PUT_OUT: dict[LeaveCause, Close] = {LeaveCause.LEFT: TRY_AGAIN_LATER, LeaveCause.LOST: TRY_AGAIN_LATER}
+"""What a peer is told whose stay has ended while its connection lives."""

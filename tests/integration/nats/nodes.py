@@ -7,7 +7,7 @@ from itertools import count
 
 import anyio
 
-from tests.builders import ACME, a_key, a_name
+from tests.builders import ACME, a_key, a_name, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from tests.nats_server import PATIENCE, NatsServer
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
@@ -15,6 +15,7 @@ from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -56,15 +57,15 @@ class Node:
         self.notifier = RecordingNotifier()
         self.membership = MembershipService(self.tenants, self.notifier, max_tenants)
 
-    async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
+    async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Stay, Subscriber]:
         subscriber = Subscriber()
         return await self.membership.join(tenant_id, a_name(number), a_key(number), subscriber), subscriber
 
-    async def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
-        await self.membership.leave(tenant_id, peer)
+    async def leave(self, stay: Stay) -> None:
+        await self.membership.leave(stay)
 
     def peers(self, tenant_id: TenantId = ACME) -> set[Peer]:
-        return set(self.tenants.get(tenant_id).peers)
+        return set(peers_of(self.tenants.get(tenant_id)))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from tests.builders import ACME
 from tests.integration.service import PATIENCE, Client, RawClient, come_and_go_until_removed, running
 from tests.integration.transcripts.listener import Listener
 from wg_orchestrator.domain.errors import Unavailable
-from wg_orchestrator.domain.events import PeerLeft
+from wg_orchestrator.domain.events import LeaveCause, PeerLeft
 from wg_orchestrator.rfc6455.frames import close_frame
 
 Session = Callable[[], Awaitable[list[Listener]]]
@@ -152,8 +152,8 @@ async def code_1013_for_who_is_put_out() -> list[Listener]:
         first, second = await Listener.join(service, 1), await Listener.join(service, 2)
         await first.next()
         tenants = service.container.tenants()
-        peer = next(peer for peer in tenants.get(ACME).peers if str(peer.virtual_ip) == "100.64.0.2")
-        await tenants.commit(PeerLeft(ACME, peer))
+        stay = next(stay for stay in tenants.get(ACME).stays if str(stay.peer.virtual_ip) == "100.64.0.2")
+        await tenants.commit(PeerLeft(stay, LeaveCause.LOST))
         await second.end()
         await first.next()
         await first.leave()

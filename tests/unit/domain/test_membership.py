@@ -3,13 +3,13 @@ from ipaddress import IPv4Network, ip_address
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, at_once, joined, left
-from tests.fakes import RecordingNotifier, Subscriber, Welcome
+from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, at_once, joined
+from tests.fakes import Joined, Left, RecordingNotifier, Subscriber, Welcome
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
-from wg_orchestrator.domain.events import MembershipEvent, PeerLeft
+from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerLeft
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 
 
@@ -20,20 +20,20 @@ class Service:
         self.tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), max_peers)
         self.membership = MembershipService(self.tenants, RecordingNotifier(), max_tenants)
 
-    def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
+    def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Stay, Subscriber]:
         subscriber = Subscriber()
         return at_once(self.membership.join(tenant_id, a_name(number), a_key(number), subscriber)), subscriber
 
-    def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
-        at_once(self.membership.leave(tenant_id, peer))
+    def leave(self, stay: Stay) -> None:
+        at_once(self.membership.leave(stay))
 
 
 def test_a_newcomer_is_welcomed_with_everyone_but_itself() -> None:
     service = Service()
     service.join(1)
     service.join(2)
-    peer, newcomer = service.join(3)
-    assert peer == a_peer(3)
+    stay, newcomer = service.join(3)
+    assert stay.peer == a_peer(3)
     assert newcomer.seen == [Welcome(a_peer(3), (a_peer(1), a_peer(2)))]
 
 
@@ -42,15 +42,15 @@ def test_the_others_hear_of_a_join_and_a_leave_once() -> None:
     _, first = service.join(1)
     second, _ = service.join(2)
     service.leave(second)
-    assert first.seen[1:] == [joined(a_peer(2)), left(a_peer(2))]
+    assert first.seen[1:] == [Joined(a_peer(2)), Left(a_peer(2))]
 
 
 def test_tenants_know_nothing_of_each_other() -> None:
     service = Service()
     here, here_sees = service.join(1, ACME)
     there, there_sees = service.join(1, GLOBEX)
-    assert here == there
-    service.leave(here, ACME)
+    assert here.peer == there.peer
+    service.leave(here)
     assert len(here_sees.seen) == len(there_sees.seen) == 1
 
 
@@ -62,18 +62,17 @@ def test_a_refused_join_changes_nothing_and_is_announced_to_nobody() -> None:
     service.join(2)
     with pytest.raises(PeerLimitReached):
         service.join(3)
-    assert first.seen[1:] == [joined(a_peer(2))]
-    assert len(service.tenants.get(ACME).peers) == 2
+    assert first.seen[1:] == [Joined(a_peer(2))]
+    assert len(service.tenants.get(ACME).stays) == 2
 
 
 def test_a_tenant_over_the_limit_is_refused_while_the_known_ones_grow() -> None:
     service = Service(max_tenants=1)
-    peer, _ = service.join(1, ACME)
-    service.join(2, ACME)
+    stays = [service.join(number, ACME)[0] for number in (1, 2)]
     with pytest.raises(TenantLimitReached):
         service.join(3, GLOBEX)
-    service.leave(peer)
-    service.leave(a_peer(2))
+    for stay in stays:
+        service.leave(stay)
     service.join(3, GLOBEX)
 
 
@@ -83,9 +82,20 @@ def test_leaving_twice_takes_nobody_else_out() -> None:
     _, second = service.join(2)
     service.leave(first)
     service.leave(first)
-    assert second.seen[1:] == [left(a_peer(1))]
-    again, _ = service.join(1)
-    assert again.virtual_ip == first.virtual_ip
+    assert second.seen[1:] == [Left(a_peer(1))]
+
+
+def test_the_late_end_of_a_stay_does_not_put_out_an_equal_peer_that_came_since() -> None:
+    service = Service()
+    first, _ = service.join(1)
+    _, watcher = service.join(2)
+    at_once(service.tenants.commit(PeerLeft(first, LeaveCause.LOST)))
+    again, newcomer = service.join(1)
+    assert again.peer == first.peer
+    service.leave(first)
+    assert service.membership.is_in(again)
+    assert not newcomer.ended
+    assert watcher.seen[1:] == [Left(first.peer), Joined(first.peer)]
 
 
 class OvertakenRepository(InMemoryTenantRepository):
@@ -95,10 +105,10 @@ class OvertakenRepository(InMemoryTenantRepository):
         super().__init__(IPv4Network("100.64.0.0/10"), 10)
         self.overtaken_by: list[Callable[[], MembershipEvent]] = []
 
-    async def commit(self, event: MembershipEvent) -> None:
+    async def commit(self, event: MembershipEvent) -> Committed:
         if self.overtaken_by:
             await super().commit(self.overtaken_by.pop()())
-        await super().commit(event)
+        return await super().commit(event)
 
 
 def test_a_join_that_was_overtaken_decides_again() -> None:
@@ -107,8 +117,8 @@ def test_a_join_that_was_overtaken_decides_again() -> None:
     watcher, newcomer = Subscriber(), Subscriber()
     at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
     tenants.overtaken_by = [lambda: joined(a_peer(9, "100.64.0.3")), lambda: joined(a_peer(8, "100.64.0.2"))]
-    peer = at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
-    assert peer.virtual_ip == ip_address("100.64.0.4")
+    stay = at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
+    assert stay.peer.virtual_ip == ip_address("100.64.0.4")
     assert newcomer.picture() == watcher.picture()
     assert len(watcher.seen) == 4
 
@@ -126,43 +136,44 @@ def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher = Subscriber()
     at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
-    peer = at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
-    tenants.overtaken_by = [lambda: left(peer)]
-    at_once(membership.leave(ACME, peer))
-    assert watcher.seen[1:] == [joined(peer), left(peer)]
+    stay = at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+    tenants.overtaken_by = [lambda: PeerLeft(stay, LeaveCause.LOST)]
+    at_once(membership.leave(stay))
+    assert watcher.seen[1:] == [Joined(stay.peer), Left(stay.peer)]
 
 
 def test_a_newcomer_that_was_put_out_before_its_welcome_decides_again() -> None:
     class Hasty(InMemoryTenantRepository):
-        async def commit(self, event: MembershipEvent) -> None:
-            await super().commit(event)
-            if event == joined(a_peer(2)) and not put_out:
+        async def commit(self, event: MembershipEvent) -> Committed:
+            committed = await super().commit(event)
+            if event.stay.peer == a_peer(2) and not put_out:
                 put_out.append(event)
-                await super().commit(left(a_peer(2)))
+                await super().commit(PeerLeft(event.stay, LeaveCause.LOST))
+            return committed
 
     put_out: list[MembershipEvent] = []
     membership = MembershipService(Hasty(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
     watcher, newcomer = Subscriber(), Subscriber()
     at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
     at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
-    assert watcher.seen[1:] == [joined(a_peer(2)), left(a_peer(2)), joined(a_peer(2))]
+    assert watcher.seen[1:] == [Joined(a_peer(2)), Left(a_peer(2)), Joined(a_peer(2))]
     assert newcomer.picture() == watcher.picture()
 
 
 def test_a_leave_that_can_not_be_committed_now_is_the_repositorys_to_finish() -> None:
     class Away(InMemoryTenantRepository):
-        async def commit(self, event: MembershipEvent) -> None:
+        async def commit(self, event: MembershipEvent) -> Committed:
             if isinstance(event, PeerLeft):
                 raise Unavailable
-            await super().commit(event)
+            return await super().commit(event)
 
     membership = MembershipService(Away(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
-    at_once(membership.leave(ACME, at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))))
+    at_once(membership.leave(at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))))
 
 
 def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:
     class Broken(InMemoryTenantRepository):
-        async def commit(self, event: MembershipEvent) -> None:
+        async def commit(self, event: MembershipEvent) -> Committed:
             raise ConnectionError("the store is away")
 
     membership = MembershipService(Broken(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)

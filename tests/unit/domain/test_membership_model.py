@@ -3,12 +3,13 @@ from ipaddress import IPv4Network
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, at_once
+from tests.builders import ACME, GLOBEX, a_key, a_name, at_once, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, NoAddressLeft
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.peer import Peer, VirtualIP
+from wg_orchestrator.domain.peer import VirtualIP
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 
 NETWORK = IPv4Network("10.0.0.0/29")
@@ -46,31 +47,32 @@ class MembershipMachine(RuleBasedStateMachine):
         self.tenants = InMemoryTenantRepository(NETWORK, max_peers_per_tenant=100)
         self.membership = MembershipService(self.tenants, RecordingNotifier(), max_tenants=2)
         self.models = {ACME: NaiveTenant(), GLOBEX: NaiveTenant()}
-        self.subscribers: dict[tuple[TenantId, VirtualIP], tuple[Peer, Subscriber]] = {}
+        self.subscribers: dict[tuple[TenantId, VirtualIP], tuple[Stay, Subscriber]] = {}
 
     @rule(tenant_id=strategies.sampled_from([ACME, GLOBEX]), key=strategies.integers(0, 9))
     def join(self, tenant_id: TenantId, key: int) -> None:
         model, subscriber = self.models[tenant_id], Subscriber()
         try:
-            peer = at_once(self.membership.join(tenant_id, a_name(key), a_key(key), subscriber))
+            stay = at_once(self.membership.join(tenant_id, a_name(key), a_key(key), subscriber))
         except KeyInUse:
             assert key in model.members.values()
         except NoAddressLeft:
             assert len(model.members) == len(HOSTS)
         else:
-            assert peer.virtual_ip == model.expected(key)
-            assert peer.virtual_ip not in model.members
-            model.join(key, peer.virtual_ip)
-            self.subscribers[tenant_id, peer.virtual_ip] = peer, subscriber
+            address = stay.peer.virtual_ip
+            assert address == model.expected(key)
+            assert address not in model.members
+            model.join(key, address)
+            self.subscribers[tenant_id, address] = stay, subscriber
 
     @rule(data=strategies.data())
     def leave(self, data: strategies.DataObject) -> None:
         if not self.subscribers:
             return
         tenant_id, address = data.draw(strategies.sampled_from(sorted(self.subscribers)))
-        peer, subscriber = self.subscribers.pop((tenant_id, address))
+        stay, subscriber = self.subscribers.pop((tenant_id, address))
         told = len(subscriber.seen)
-        at_once(self.membership.leave(tenant_id, peer))
+        at_once(self.membership.leave(stay))
         assert len(subscriber.seen) == told
         self.models[tenant_id].leave(address)
         if not self.models[tenant_id].members:
@@ -79,7 +81,7 @@ class MembershipMachine(RuleBasedStateMachine):
     @invariant()
     def every_picture_is_the_models(self) -> None:
         for tenant_id, model in self.models.items():
-            truth = {peer.virtual_ip: peer for peer in self.tenants.get(tenant_id).peers}
+            truth = {peer.virtual_ip: peer for peer in peers_of(self.tenants.get(tenant_id))}
             assert {address: a_key(key) for address, key in model.members.items()} == {
                 address: peer.public_key for address, peer in truth.items()
             }

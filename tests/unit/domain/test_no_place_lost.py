@@ -5,15 +5,17 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, a_key, a_name, at_once
+from tests.builders import ACME, a_key, a_name, at_once, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from tests.faults import Faults, Planted
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
+from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.tenant import Tenant
 
 PLACES = [
     (InMemoryTenantRepository, "get"),
+    (InMemoryTenantRepository, "next_stay_id"),
     (InMemoryTenantRepository, "commit"),
     (Tenant, "admit"),
     (Tenant, "release"),
@@ -35,14 +37,14 @@ def test_a_fault_at_any_call_of_a_join_leaves_no_place_behind(
         membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
         for number in range(1, 1 + others):
             at_once(membership.join(ACME, a_name(number), a_key(number), Subscriber()))
-        roster = list(tenants.get(ACME).peers)
+        roster = list(tenants.get(ACME).stays)
         faults.arm(nth)
         try:
             at_once(membership.join(ACME, a_name(9), a_key(9), Subscriber()))
         except Planted:
             faults.disarm()
-            assert list(tenants.get(ACME).peers) == roster, faults.struck
-            assert at_once(membership.join(ACME, a_name(9), a_key(9), Subscriber())).public_key == a_key(9)
+            assert list(tenants.get(ACME).stays) == roster, faults.struck
+            assert at_once(membership.join(ACME, a_name(9), a_key(9), Subscriber())).peer.public_key == a_key(9)
             struck.add(faults.struck)
         else:
             break
@@ -59,24 +61,25 @@ def test_a_newcomer_whose_welcome_fails_is_told_of_as_one_that_came_and_went(mon
     with pytest.raises(Planted):
         at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
     assert len(watcher.seen) == 3
-    assert list(watcher.picture().values()) == list(tenants.get(ACME).peers)
+    assert list(watcher.picture().values()) == peers_of(tenants.get(ACME))
 
 
 def test_a_join_that_is_cancelled_while_it_is_committed_leaves_no_place_behind() -> None:
     class Slow(InMemoryTenantRepository):
-        async def commit(self, event: object) -> None:
-            await super().commit(event)  # type: ignore[arg-type]
+        async def commit(self, event: MembershipEvent) -> Committed:
+            committed = await super().commit(event)
             await asyncio.sleep(0)
+            return committed
 
     async def cancelled_join() -> None:
         tenants = Slow(IPv4Network("100.64.0.0/10"), 10)
         membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
         joining = asyncio.create_task(membership.join(ACME, a_name(1), a_key(1), Subscriber()))
         await asyncio.sleep(0)
-        assert len(tenants.get(ACME).peers) == 1
+        assert len(tenants.get(ACME).stays) == 1
         joining.cancel()
         with pytest.raises(asyncio.CancelledError):
             await joining
-        assert list(tenants.get(ACME).peers) == []
+        assert list(tenants.get(ACME).stays) == []
 
     asyncio.run(cancelled_join())

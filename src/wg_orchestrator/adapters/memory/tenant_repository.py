@@ -1,7 +1,8 @@
 from collections.abc import Callable
 
-from wg_orchestrator.domain.events import MembershipEvent
+from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
+from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -13,7 +14,10 @@ class InMemoryTenantRepository:
         self._network = network
         self._max_peers_per_tenant = max_peers_per_tenant
         self._tenants: dict[TenantId, Tenant] = {}
-        self._followers: list[Callable[[MembershipEvent], None]] = []
+        self._followers: list[Callable[[Committed], None]] = []
+        self._stays = 0
+        # One count for all tenants: a tenant that is forgotten and comes again goes on with higher ones.
+        self._revision = 0
 
     def get(self, tenant_id: TenantId) -> Tenant:
         tenant = self._tenants.get(tenant_id)
@@ -22,15 +26,23 @@ class InMemoryTenantRepository:
     def count(self) -> int:
         return len(self._tenants)
 
-    def follow(self, follower: Callable[[MembershipEvent], None]) -> None:
+    def next_stay_id(self) -> StayId:
+        self._stays += 1
+        return StayId(str(self._stays))
+
+    def follow(self, follower: Callable[[Committed], None]) -> None:
         self._followers.append(follower)
 
-    async def commit(self, event: MembershipEvent) -> None:
-        tenant = self.get(event.tenant_id)
-        tenant.apply(event)
-        if tenant.peers:
-            self._tenants[event.tenant_id] = tenant
+    async def commit(self, event: MembershipEvent) -> Committed:
+        tenant_id = event.stay.tenant_id
+        tenant = self.get(tenant_id)
+        committed = Committed(event, self._revision + 1)
+        tenant.apply(committed)
+        self._revision += 1
+        if tenant.stays:
+            self._tenants[tenant_id] = tenant
         else:
-            del self._tenants[event.tenant_id]
+            del self._tenants[tenant_id]
         for follower in self._followers:
-            follower(event)
+            follower(committed)
+        return committed

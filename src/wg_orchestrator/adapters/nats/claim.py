@@ -8,6 +8,7 @@ from typing import TypeAlias
 from wg_orchestrator.domain.errors import MembershipError
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import Peer, PublicKey, VirtualIP, parse_display_name
+from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 
 Place: TypeAlias = tuple[TenantId, VirtualIP]
@@ -46,6 +47,10 @@ class Claim:
     @property
     def place(self) -> Place:
         return self.tenant_id, self.peer.virtual_ip
+
+    @property
+    def stay(self) -> Stay:
+        return Stay(StayId(self.session), self.tenant_id, self.peer)
 
     def backed_by(self, node: str) -> "Claim":
         return replace(self, node=node)

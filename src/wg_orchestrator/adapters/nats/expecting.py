@@ -1,9 +1,10 @@
 import heapq
 
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined
+from wg_orchestrator.domain.events import Committed, PeerJoined
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP
+from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -32,30 +33,30 @@ class ExpectingTenant(Tenant):
         """Whether somebody is expected."""
         return bool(self._expected)
 
-    def admit(self, display_name: DisplayName, public_key: PublicKey) -> PeerJoined:
-        if len(self.peers) + len(self._expected) >= self._max:
+    def admit(self, stay_id: StayId, display_name: DisplayName, public_key: PublicKey) -> PeerJoined:
+        if len(self.stays) + len(self._expected) >= self._max:
             raise PeerLimitReached(f"{self.id} holds or expects {self._max} peers")
-        return super().admit(display_name, public_key)
+        return super().admit(stay_id, display_name, public_key)
 
     def expect(self, event: PeerJoined) -> None:
         """Offer the address of a newcomer to nobody else until its event is applied or forgone.
 
         Raises Conflict if somebody is expected there already.
         """
-        if event.peer.virtual_ip in self._expected:
-            raise Conflict(f"{event.peer.virtual_ip} is on its way to somebody else")
-        self._expected[event.peer.virtual_ip] = event
+        if event.stay.peer.virtual_ip in self._expected:
+            raise Conflict(f"{event.stay.peer.virtual_ip} is on its way to somebody else")
+        self._expected[event.stay.peer.virtual_ip] = event
 
     def forgo(self, event: PeerJoined) -> None:
         """Expect this event no longer. Does nothing if it, or another for its address, was applied."""
-        if self._expected.get(event.peer.virtual_ip) is event:
-            del self._expected[event.peer.virtual_ip]
-            self._allocator.offer_again(event.peer.virtual_ip)
+        if self._expected.get(event.stay.peer.virtual_ip) is event:
+            del self._expected[event.stay.peer.virtual_ip]
+            self._allocator.offer_again(event.stay.peer.virtual_ip)
 
-    def apply(self, event: MembershipEvent) -> None:
-        super().apply(event)
-        if isinstance(event, PeerJoined):
-            self._expected.pop(event.peer.virtual_ip, None)
+    def apply(self, committed: Committed) -> None:
+        super().apply(committed)
+        if isinstance(committed.event, PeerJoined):
+            self._expected.pop(committed.event.stay.peer.virtual_ip, None)
 
 
 class _Allocator(IPAllocator):

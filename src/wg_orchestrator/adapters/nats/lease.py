@@ -172,7 +172,7 @@ class NodeLease:
                 revision, payload = await self._stream.last(subjects.node(node))
                 if node in snapshot.leases or node in snapshot.ended:
                     continue  # It has come by itself meanwhile.
-                snapshot.see_lease(node, read_lease(revision, payload))
+                snapshot.see_lease(node, read_lease(revision, payload), revision)
                 own_was_lost |= revision == 0 and node == self._node and self._is_fresh()
         return own_was_lost
 

@@ -10,12 +10,16 @@ from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
 from wg_orchestrator.adapters.nats.vacancies import Vacancies, key_revision
 from wg_orchestrator.domain.errors import Conflict
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
+from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
+
+PLACES = 2**16
+"""Of a message, for the events of one tenant that it brings about: the end of a node is many leaves."""
 
 
 class Ledger:
@@ -38,7 +42,10 @@ class Ledger:
         self._by_key: dict[tuple[TenantId, PublicKey], Place] = {}
         self._by_node: defaultdict[str, set[Place]] = defaultdict(set)
         self._vacancies = Vacancies()
-        self.followers: list[Callable[[MembershipEvent], None]] = []
+        self.followers: list[Callable[[Committed], None]] = []
+        self._revision = 0
+        self.awaited: dict[StayId, Committed | None] = {}
+        """The stays of which somebody waits for the next event."""
         self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
         self.wanted: set[str] = set()
@@ -61,17 +68,17 @@ class Ledger:
 
     def expect(self, event: PeerJoined) -> None:
         """See ExpectingTenant.expect."""
-        tenant = self.tenant(event.tenant_id)
+        tenant = self.tenant(event.stay.tenant_id)
         tenant.expect(event)
-        if event.tenant_id not in self._tenants:
-            self._opening[event.tenant_id] = tenant
+        if event.stay.tenant_id not in self._tenants:
+            self._opening[event.stay.tenant_id] = tenant
 
     def forgo(self, event: PeerJoined) -> None:
         """See ExpectingTenant.forgo."""
-        tenant = self.tenant(event.tenant_id)
+        tenant = self.tenant(event.stay.tenant_id)
         tenant.forgo(event)
         if not tenant.expects:
-            self._opening.pop(event.tenant_id, None)
+            self._opening.pop(event.stay.tenant_id, None)
 
     # What is known of an address
 
@@ -106,12 +113,16 @@ class Ledger:
         if held.node:
             self.ghosts[held.place] = held
         else:
-            self._leave(held)
+            self._leave(held, LeaveCause.LEFT)
 
     # The stream's messages
 
     def see_claim(self, claim: Claim) -> None:
         """Apply the next message on an address."""
+        self._revision = claim.revision * PLACES
+        self._see_claim(claim)
+
+    def _see_claim(self, claim: Claim) -> None:
         self.stale.pop(claim.place, None)
         self.ghosts.pop(claim.place, None)
         if claim.node in self.leases:
@@ -123,22 +134,24 @@ class Ledger:
         """Apply a message that opens the epoch."""
         self.epoch = epoch
 
-    def see_lease(self, node: str, lease: Lease | None) -> None:
+    def see_lease(self, node: str, lease: Lease | None, revision: int) -> None:
         """Apply the next message on a lease; None is its end, and that of all claims of its node."""
+        self._revision = revision * PLACES
         if lease is not None:
             is_news = node not in self.leases
             self.leases[node] = lease
             if is_news:  # Its first message was replaced by a renewal before it got here, unlike these claims.
                 for claim in [claim for claim in self.stale.values() if claim.node == node]:
-                    self.see_claim(claim)
+                    self._see_claim(claim)
             if lease.settled:
                 self._settle(node)
         elif self.leases.pop(node, None) is not None:
-            for place in list(self._by_node.get(node, ())):
-                self._vacated(self._held[place])
+            for place in sorted(self._by_node.get(node, ())):
+                self._vacated(self._held[place], LeaveCause.LOST)
 
-    def reconcile(self, snapshot: Snapshot, store_was_lost: bool) -> None:
-        """Go on from the stream as it is now, whatever was missed: leaves first, then joins."""
+    def reconcile(self, snapshot: Snapshot, store_was_lost: bool, revision: int) -> None:
+        """Go on from the stream as it is at this revision, whatever was missed: leaves first, then joins."""
+        self._revision = revision * PLACES
         self.epoch = snapshot.epoch
         self.leases = snapshot.leases
         in_doubt = {claim.session for claim in self.unbacked.values()}
@@ -159,7 +172,7 @@ class Ledger:
         claims = sorted(snapshot.claims.values(), key=lambda claim: claim.revision)
         self._recall(claims)
         for claim in claims:
-            self.see_claim(claim)
+            self._see_claim(claim)
         for node, lease in self.leases.items():
             if lease.settled:
                 self._settle(node)
@@ -200,8 +213,8 @@ class Ledger:
             if claim.tenant_id in live and claim.node not in self.leases:
                 tenant = self._opening.setdefault(claim.tenant_id, self.tenant(claim.tenant_id))
                 try:
-                    tenant.apply(PeerJoined(claim.tenant_id, claim.peer))
-                    tenant.apply(PeerLeft(claim.tenant_id, claim.peer))
+                    tenant.apply(Committed(PeerJoined(claim.stay), 0))
+                    tenant.apply(Committed(PeerLeft(claim.stay, LeaveCause.LEFT), 0))
                 except Conflict as conflict:
                     logger.warning("unusable claim", reason=str(conflict))
 
@@ -218,7 +231,7 @@ class Ledger:
         if self.is_ours(claim) and claim.session not in self.wanted:
             self.ghosts[claim.place] = claim
 
-    def _vacated(self, claim: Claim) -> None:
+    def _vacated(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
         if claim.node:
             self.stale[claim.place] = claim
         self._vacancies.remember(claim)
@@ -228,32 +241,32 @@ class Ledger:
         if held.session in self.wanted:
             self._unback(replace(held, revision=claim.revision))
         else:
-            self._leave(held)
+            self._leave(held, cause)
 
     def _join(self, claim: Claim) -> None:
         tenant = self.tenant(claim.tenant_id)
-        event = PeerJoined(claim.tenant_id, claim.peer)
+        committed = self._committed(tenant, PeerJoined(claim.stay))
         try:
-            tenant.apply(event)
+            tenant.apply(committed)
         except Conflict as conflict:  # Only an address that no node of this network could have claimed.
             logger.error("unusable claim", reason=str(conflict))
             return
         self._opening.pop(claim.tenant_id, None)
         self._tenants[claim.tenant_id] = tenant
         self._link(claim)
-        self._tell(event)
+        self._tell(committed)
 
-    def _leave(self, claim: Claim) -> None:
+    def _leave(self, claim: Claim, cause: LeaveCause = LeaveCause.LOST) -> None:
         tenant = self._tenants[claim.tenant_id]
-        event = PeerLeft(claim.tenant_id, claim.peer)
-        tenant.apply(event)
-        if not tenant.peers:
+        committed = self._committed(tenant, PeerLeft(claim.stay, cause))
+        tenant.apply(committed)
+        if not tenant.stays:
             del self._tenants[claim.tenant_id]
             if tenant.expects:
                 self._opening[claim.tenant_id] = tenant
         self._unlink(claim)
         self.wanted.discard(claim.session)
-        self._tell(event)
+        self._tell(committed)
 
     def _unback(self, claim: Claim) -> None:
         self._unlink(self._held[claim.place])
@@ -277,6 +290,14 @@ class Ledger:
             if not places:
                 del self._by_node[claim.node]
 
-    def _tell(self, event: MembershipEvent) -> None:
+    def _committed(self, tenant: ExpectingTenant, event: MembershipEvent) -> Committed:
+        """With a revision that is the same on every node: that of the message, or, if that brings about several events
+        of the tenant, the next ones.
+        """
+        return Committed(event, max(self._revision, tenant.revision + 1))
+
+    def _tell(self, committed: Committed) -> None:
+        if committed.event.stay.id in self.awaited:
+            self.awaited[committed.event.stay.id] = committed
         for follower in self.followers:
-            follower(event)
+            follower(committed)

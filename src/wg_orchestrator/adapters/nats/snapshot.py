@@ -39,7 +39,7 @@ class Snapshot:
     def see_claim(self, claim: Claim) -> None:
         self.claims[claim.place] = claim
 
-    def see_lease(self, node: str, lease: Lease | None) -> None:
+    def see_lease(self, node: str, lease: Lease | None, revision: int) -> None:
         if lease is not None:
             self.leases[node] = lease
         else:

@@ -17,8 +17,9 @@ from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.domain.errors import Conflict, Unavailable
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
+from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import Network
+from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -71,14 +72,30 @@ class NatsTenantRepository:
     def count(self) -> int:
         return self._ledger.count()
 
-    def follow(self, follower: Callable[[MembershipEvent], None]) -> None:
+    def next_stay_id(self) -> StayId:
+        self._sessions += 1
+        return StayId(f"{self._process}-{self._sessions}")
+
+    def follow(self, follower: Callable[[Committed], None]) -> None:
         self._ledger.followers.append(follower)
 
-    async def commit(self, event: MembershipEvent) -> None:
-        if isinstance(event, PeerJoined):
-            await self._join(event)
-        else:
-            await self._leave(event)
+    async def commit(self, event: MembershipEvent) -> Committed:
+        awaited = self._ledger.awaited
+        awaited[event.stay.id] = None
+        try:
+            match event:
+                case PeerJoined():
+                    await self._join(event)
+                case PeerLeft():
+                    await self._leave(event)
+                case _:
+                    assert_never(event)
+            committed = awaited[event.stay.id]
+        finally:
+            del awaited[event.stay.id]
+        if committed is None or committed.event != event:
+            raise Conflict("another event of that stay came first")
+        return committed
 
     def is_ready(self) -> bool:
         """Whether joins can be committed: caught up with the feed, with a lease, connected, and nobody who may yet be
@@ -118,8 +135,7 @@ class NatsTenantRepository:
         if node is None or not self.is_ready():
             raise Unavailable("NATS is away")
         self._ledger.expect(event)
-        self._sessions += 1
-        claim = Claim(event.tenant_id, event.peer, node, f"{self._process}-{self._sessions}", 0)
+        claim = Claim(event.stay.tenant_id, event.stay.peer, node, event.stay.id, 0)
         self._ledger.wanted.add(claim.session)
         joined = False
         try:
@@ -132,14 +148,13 @@ class NatsTenantRepository:
             if not joined:
                 self._ledger.disown(claim)
         if not joined:
-            raise Conflict(f"{event.peer.virtual_ip} was claimed and lost at once")
+            raise Conflict(f"{event.stay.peer.virtual_ip} was claimed and lost at once")
 
     async def _leave(self, event: PeerLeft) -> None:
-        claim = self._ledger.holder((event.tenant_id, event.peer.virtual_ip))
-        if claim is None or claim.peer != event.peer:
-            raise Conflict(f"{event.peer.virtual_ip} is not held by that peer in {event.tenant_id}")
-        if claim.session not in self._ledger.wanted:
-            return  # It has left already; its equal is another node's.
+        stay = event.stay
+        claim = self._ledger.holder((stay.tenant_id, stay.peer.virtual_ip))
+        if claim is None or claim.session != stay.id:
+            raise Conflict(f"{stay.peer.virtual_ip} is not held in {stay.tenant_id} by that stay")
         self._ledger.wanted.discard(claim.session)
         try:
             if claim.node:
@@ -203,7 +218,7 @@ class NatsTenantRepository:
                 self._position.begin(gathered.revision)
             else:
                 self._position.reach(gathered.revision)
-            self._ledger.reconcile(snapshot, store_was_lost=is_new)
+            self._ledger.reconcile(snapshot, store_was_lost=is_new, revision=gathered.revision)
             target, position = self._ledger, self._position
             self._feed = feed
             await _until_one_fails(self._lease.watch, self._tidy)
@@ -224,7 +239,7 @@ class NatsTenantRepository:
         if kind == "peer" and len(tokens) == 2:
             target.see_claim(self._reader.read(tokens[0], tokens[1], payload, revision))
         elif kind == "node" and len(tokens) == 1:
-            target.see_lease(parse_node(tokens[0]), parse_lease(revision, payload))
+            target.see_lease(parse_node(tokens[0]), parse_lease(revision, payload), revision)
         elif kind != "sync" or len(tokens) != 1:
             raise Unreadable("no such subject")
 

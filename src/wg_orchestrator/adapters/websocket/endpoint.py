@@ -12,7 +12,8 @@ from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
+from wg_orchestrator.domain.peer import PublicKey, parse_display_name
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
@@ -51,14 +52,13 @@ class Nowhere:
             await PlainTextResponse("nothing at this path", 404)(scope, receive, send)
 
 
-class _Stay:
-    """A peer's time in its tenant, from its welcome on. Whatever ends it, ends it once."""
+class _Session:
+    """A stay and the connection that it lives on. Whatever ends it, ends it once."""
 
-    __slots__ = ("_has_ended", "_leave", "peer", "source", "tenant_id")
+    __slots__ = ("_has_ended", "_leave", "source", "stay")
 
-    def __init__(self, tenant_id: TenantId, peer: Peer, source: str, leave: Callable[["_Stay", str], None]) -> None:
-        self.tenant_id = tenant_id
-        self.peer = peer
+    def __init__(self, stay: Stay, source: str, leave: Callable[["_Session", str], None]) -> None:
+        self.stay = stay
         self.source = source
         self._leave = leave
         self._has_ended = False
@@ -126,8 +126,8 @@ class PeerEndpoint:
             if self._stopping.is_set():
                 raise _Refused(closes.SERVICE_RESTART)
             started = time.perf_counter()
-            peer = await self._join(connection, tenant, message)
-            await self._let_stay(connection, _Stay(tenant, peer, source, self._start_to_leave), started)
+            stay = await self._join(connection, tenant, message)
+            await self._let_stay(connection, _Session(stay, source, self._start_to_leave), started)
         except _Refused as refused:
             self._telemetry.refused(refused.close.reason, source, tenant)
             await connection.refuse(refused.close)
@@ -149,7 +149,7 @@ class PeerEndpoint:
             raise _Refused(closes.TOO_BIG)
         return message
 
-    async def _join(self, connection: Connection, tenant_id: TenantId, message: str) -> Peer:
+    async def _join(self, connection: Connection, tenant_id: TenantId, message: str) -> Stay:
         try:
             request = JoinRequest.parse(message)
             display_name = parse_display_name(request.display_name)
@@ -160,22 +160,24 @@ class PeerEndpoint:
         except MembershipError as error:
             raise _Refused(REFUSALS[type(error)]) from error
 
-    async def _let_stay(self, connection: Connection, stay: _Stay, started: float) -> None:
+    async def _let_stay(self, connection: Connection, session: _Session, started: float) -> None:
         """Raises only when the stay has ended."""
         try:
+            stay = session.stay
             peers = self._service.size(stay.tenant_id)
-            self._telemetry.joined(stay.tenant_id, stay.peer, stay.source, peers, time.perf_counter() - started)
-            await connection.run(stay.end)
+            self._telemetry.joined(stay.tenant_id, stay.peer, session.source, peers, time.perf_counter() - started)
+            await connection.run(session.end)
         except BaseException:
-            stay.end(closes.INTERNAL_ERROR.reason)
+            session.end(closes.INTERNAL_ERROR.reason)
             raise
 
-    def _start_to_leave(self, stay: _Stay, reason: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._leave(stay, reason))
+    def _start_to_leave(self, session: _Session, reason: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._leave(session, reason))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def _leave(self, stay: _Stay, reason: str) -> None:
+    async def _leave(self, session: _Session, reason: str) -> None:
+        stay = session.stay
         try:
             while not await self._has_left(stay):
                 if self._stopping.is_set():
@@ -183,17 +185,16 @@ class PeerEndpoint:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RETRY_DELAY)
             peers = self._service.size(stay.tenant_id)
-            self._telemetry.left(stay.tenant_id, stay.peer, stay.source, peers, reason)
+            self._telemetry.left(stay.tenant_id, stay.peer, session.source, peers, reason)
         except Exception:
             self._telemetry.failed("leave failed", stay.tenant_id)
 
-    async def _has_left(self, stay: _Stay) -> bool:
+    async def _has_left(self, stay: Stay) -> bool:
         try:
-            await self._service.leave(stay.tenant_id, stay.peer)
+            await self._service.leave(stay)
         except Exception:
             self._telemetry.failed("leave failed", stay.tenant_id)
-            # With no `await` since the failure: an equal peer that comes later is another one's.
-            return not self._service.is_in(stay.tenant_id, stay.peer)
+            return not self._service.is_in(stay)
         return True
 
     def stop(self) -> None:

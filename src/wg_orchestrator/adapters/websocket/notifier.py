@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from wg_orchestrator.adapters.websocket.connection import Connection
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft
+from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -45,30 +46,32 @@ class WebSocketPeerNotifier:
         """
         self._is_stopping = True
 
-    def welcome(self, tenant: Tenant, newcomer: Peer, subscriber: Connection) -> None:
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Connection) -> None:
         if self._is_stopping:
             subscriber.close(closes.SERVICE_RESTART)
             return
         channel = self._channels.get(tenant.id)
         if channel is None:
             channel = self._channels[tenant.id] = _Channel(tenant, self._telemetry, partial(self._fail, tenant.id))
-        channel.welcome(newcomer, subscriber)
+        channel.welcome(newcomer.peer, subscriber)
 
-    def announce(self, event: MembershipEvent) -> None:
-        channel = self._channels.get(event.tenant_id)
+    def announce(self, committed: Committed) -> None:
+        event = committed.event
+        tenant_id = event.stay.tenant_id
+        channel = self._channels.get(tenant_id)
         if channel is None:
             return
         try:
             if not self._is_stopping:
                 channel.announce(event)
             elif isinstance(event, PeerLeft):
-                channel.release(event.peer)
+                channel.release(event)
         except Exception:
-            self._fail(event.tenant_id)
+            self._fail(tenant_id)
             return
         if not channel.has_members():
             channel.close()
-            del self._channels[event.tenant_id]
+            del self._channels[tenant_id]
 
     def _fail(self, tenant_id: TenantId) -> None:
         """Nobody knows any more who has been told what: end everyone who might have a wrong picture."""
@@ -94,7 +97,7 @@ class _Channel:
         self._tenant_id = tenant.id
         self._loop = asyncio.get_running_loop()
         # By public key, which is live once in a tenant. Everyone in it, encoded: a welcome only has to join these.
-        self._entries: dict[str, Text] = {peer.public_key.text: v1.peer_entry(peer) for peer in tenant.peers}
+        self._entries: dict[str, Text] = {stay.peer.public_key.text: v1.peer_entry(stay.peer) for stay in tenant.stays}
         self._pending: list[Text] = []
         self._members: dict[str, Connection] = {}
         # Who came since the last flush, and how many of the pending notices came before it and are not for it.
@@ -120,26 +123,30 @@ class _Channel:
         self._newcomers[key] = connection, len(self._pending)
 
     def announce(self, event: MembershipEvent) -> None:
-        key = event.peer.public_key.text
-        if isinstance(event, PeerJoined):
-            notice = self._entries[key] = v1.peer_entry(event.peer)
-        else:
-            self.release(event.peer)
-            del self._entries[key]
-            notice = v1.peer_removal(event.peer)
+        peer = event.stay.peer
+        key = peer.public_key.text
+        match event:
+            case PeerJoined():
+                notice = self._entries[key] = v1.peer_entry(peer)
+            case PeerLeft():
+                self.release(event)
+                del self._entries[key]
+                notice = v1.peer_removal(peer)
+            case _:
+                assert_never(event)
         self._pending.append(notice)
         if self._flush_handle is None:
             pause = self._not_before - self._loop.time()
             schedule = self._loop.call_soon if pause <= 0 else partial(self._loop.call_later, pause)
             self._flush_handle = schedule(self._flush)
 
-    def release(self, peer: Peer) -> None:
+    def release(self, event: PeerLeft) -> None:
         """Tell a peer that has left nothing any more. If its connection is still there, end it."""
-        key = peer.public_key.text
+        key = event.stay.peer.public_key.text
         newcomer, _ = self._newcomers.pop(key, (None, 0))
         connection = self._members.pop(key, newcomer)
         if connection is not None:
-            connection.close(closes.TRY_AGAIN_LATER)
+            connection.close(closes.PUT_OUT[event.cause])
 
     def close(self) -> None:
         if self._flush_handle is not None:
