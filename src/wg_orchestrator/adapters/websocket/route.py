@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fastapi import WebSocket
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
@@ -47,7 +47,7 @@ class Nowhere:
             with suppress(Gone):
                 await WebSocketClose()(scope, receive, send)
         else:
-            await PlainTextResponse("nothing at this path", 404)(scope, receive, send)
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
 
 
 class _Stay:
