@@ -43,13 +43,14 @@ class Node:
         max_peers: int = 1000,
         max_tenants: int = 100,
         network: IPv4Network = NETWORK,
+        replicas: int = 1,
     ) -> None:
         self.telemetry = Telemetry(100)
         self.tenants = NatsTenantRepository(
             network,
             max_peers,
             ConnectionOptions((server.url,)),
-            StreamOptions(stream, str(network)),
+            StreamOptions(stream, str(network), replicas),
             self.telemetry,
         )
         self.notifier = RecordingNotifier()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import ACME, a_peer
+from tests.cluster.cluster import free_ports
 from tests.integration.nats.nodes import Node, a_stream, running, until
 from tests.integration.nats.test_faults import stand_still
 from tests.integration.nats.test_services import _joined, ready
@@ -148,3 +149,44 @@ async def test_a_node_whose_lease_ended_long_ago_does_not_take_that_for_a_loss(
         assert ledger.epoch == epoch
         assert node.peers() == {peer}
         assert not subscriber.ended
+
+
+async def test_a_cluster_that_comes_back_with_its_stream_but_without_its_messages_is_a_lost_store(
+    tmp_path: Path,
+) -> None:
+    """The servers keep the stream's settings on their disks, and what it holds in memory."""
+    ports = free_ports(6)
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[3:])
+    servers = [
+        NatsServer(
+            tmp_path / str(number),
+            f"nats-{number}",
+            ports[number],
+            f'cluster {{ name: "test", listen: "127.0.0.1:{ports[3 + number]}", routes: [{routes}] }}',
+        )
+        for number in range(3)
+    ]
+    nodes = [Node(server, "lost", replicas=3) for server in servers[:2]]
+    try:
+        for server in servers:
+            server.start()
+        async with running(*nodes):
+            joined = [await node.join(number) for number, node in enumerate(nodes * 2)]
+            await until(lambda: all(len(node.peers()) == 4 for node in nodes))
+            epoch = nodes[0].tenants._ledger.epoch
+            told = [list(subscriber.seen) for _, subscriber in joined]
+            for server in servers:
+                server.kill()
+            await until(lambda: not any(node.tenants._feed for node in nodes))
+            for server in servers:
+                server.start()
+            await until(lambda: all(node.tenants.is_ready() for node in nodes))
+            assert nodes[0].tenants._ledger.epoch != epoch
+            await until(lambda: not any(node.tenants._ledger.unbacked for node in nodes))
+            assert [subscriber.seen for _, subscriber in joined] == told
+            assert all(node.peers() == {peer for peer, _ in joined} for node in nodes)
+            newcomer, _ = await nodes[1].join(9)
+            await until(lambda: newcomer in nodes[0].peers())
+    finally:
+        for server in servers:
+            server.kill()

@@ -18,6 +18,7 @@ MAX_PAYLOAD = 2048
 # A process's random name, and a number: of its lease, or of a stay.
 _NUMBERED = re.compile(r"[A-Za-z0-9]{1,32}-[0-9]{1,18}", re.ASCII)
 
+_from_json = json.JSONDecoder().decode
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -126,7 +127,7 @@ class ClaimReader:
         if len(payload) > MAX_PAYLOAD:
             raise Unreadable("too long")
         try:
-            fields = json.loads(payload)
+            fields = _from_json(payload.decode())
             name, key = fields["name"], fields["key"]
             node, session = fields.get("node", ""), fields.get("session", "")
             peer = Peer(parse_display_name(name), PublicKey.parse(key), self._address(address))

@@ -98,9 +98,10 @@ class NodeLease:
             revision, payload = await self._stream.last(subject)
             if node != self._node:
                 return  # The store was lost meanwhile, and this said in an epoch that is over.
-            if revision == 0 and self._is_fresh():
+            if revision == 0 and self._revision and self._is_fresh():
                 self._is_missing = True
-            elif not payload:
+                return  # To be refused again: a lease in a stream that has lost the others is worth nothing.
+            if not payload:
                 logger.warning("lease lost", node=node)
                 self._node = ""
             self._revision = revision

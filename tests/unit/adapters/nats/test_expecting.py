@@ -111,7 +111,7 @@ def test_a_decision_costs_the_same_however_many_are_expected(monkeypatch: pytest
     assert looked_at <= 3 * 2000
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_the_next_address_is_the_first_candidate_that_nobody_is_expected_at(seed: int) -> None:
     chance = random.Random(seed)
     tenant = a_tenant("10.0.0.0/26", max_peers=1000)
