@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.websockets import WebSocketState
 
 from wg_orchestrator.adapters.websocket.connection import Gone
+from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.settings import ConnectionLimits
@@ -28,7 +29,7 @@ class AsgiConnection:
         self._websocket = websocket
         self._limits = limits
         self._waiting = 0
-        self._room = 0
+        self._room = OutboxRoom(limits.max_outbox_size, waiting=0)
         self._outbox: deque[Text] = deque()
         self._arrived = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -61,21 +62,20 @@ class AsgiConnection:
             await self._websocket.close(close.code, close.reason)
 
     def welcome(self, welcome: Text) -> None:
-        self._enqueue((welcome,), len(welcome.frame))
+        size = len(welcome.frame)
+        self._room = OutboxRoom(self._limits.max_outbox_size, waiting=size)
+        self._enqueue((welcome,), size)
 
     def send(self, notices: Notices) -> None:
-        if self._waiting > self._room:
-            self.close(closes.TOO_SLOW)
-        else:
+        if self._room.takes(self._waiting, len(notices.wire)):
             self._enqueue(notices.texts, len(notices.wire))
+        else:
+            self.close(closes.TOO_SLOW)
 
     def _enqueue(self, texts: Iterable[Text], size: int) -> None:
         if not self._gone:
-            has_taken_enough = self._waiting <= self._limits.max_outbox_size
             self._outbox.extend(texts)
             self._waiting += size
-            if has_taken_enough:  # Then these may be of any size: it has to take them before an outbox more has come.
-                self._room = self._waiting + self._limits.max_outbox_size
             self._arrived.set()
 
     def close(self, close: Close) -> None:
