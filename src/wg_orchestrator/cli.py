@@ -6,7 +6,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -154,10 +154,11 @@ async def _join(
     delays = retry_delays()
     while True:
         try:
-            async for message in follow(url, name, public_key):
-                show(message)
-                if "peers" in message:  # Welcomed: what failed before is over.
-                    joined, delays = True, retry_delays()
+            async with aclosing(follow(url, name, public_key)) as messages:
+                async for message in messages:
+                    show(message)
+                    if "peers" in message:  # Welcomed: what failed before is over.
+                        joined, delays = True, retry_delays()
         except TryAgainLater as error:
             if not joined:
                 raise
