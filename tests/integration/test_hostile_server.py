@@ -16,8 +16,8 @@ from websockets.utils import accept_key
 
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE
-from wg_orchestrator import client
 from wg_orchestrator.cli.cli import main
+from wg_orchestrator.client import client, roster
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -271,7 +271,7 @@ async def test_a_message_larger_than_the_bound_ends_the_client(monkeypatch: pyte
 
 
 async def test_more_peers_than_the_bound_end_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MAX_PEERS", 2)
+    monkeypatch.setattr(roster, "MAX_PEERS", 2)
     for messages in ([welcome(entry(1), entry(2)), entry(3)], [welcome(entry(1), entry(2), entry(3))]):
         result = await join(sends(*map(text, messages)))
         assert ends_with_one_line(result), result.output

@@ -6,7 +6,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -21,7 +21,14 @@ from wg_orchestrator.client.screen import RosterScreen
 from wg_orchestrator.client.terminal import visible
 from wg_orchestrator.container import Container
 from wg_orchestrator.server.server import CannotStart, Server
-from wg_orchestrator.server.workers import port_held, supervise
+from wg_orchestrator.server.workers import (
+    SERVING,
+    WorkerCannotStart,
+    end_with_supervisor,
+    port_held,
+    supervise,
+    tell_supervisor,
+)
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.logs import configure_logging
 
@@ -73,7 +80,20 @@ def serve(worker: bool, **options: str | None) -> None:
         return
     # A soft limit of 1,024 files, as many systems have it, is one of as many peers.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    server = _server(settings, is_worker=worker)
+    if worker:
+        end_with_supervisor(settings.shutdown_delay + settings.shutdown_timeout)
+    try:
+        _serve(settings, worker)
+    except CannotStart as error:
+        if not worker:
+            _fail(str(error), 1)
+        tell_supervisor(str(error))
+        raise SystemExit(1) from error
+
+
+def _serve(settings: Settings, worker: bool) -> None:
+    """Raises CannotStart."""
+    server = _server(settings, shares_port=worker, on_serving=_tell_serving if worker else lambda: None)
     # What is allocated by now stays, and what comes is freed by counting but for a few cycles a connection:
     # collecting seldom saves a fifth of the cost of a join.
     gc.freeze()
@@ -103,6 +123,10 @@ def join(url: str, name: str, public_key: str | None, as_json: bool) -> None:
         pass
     except (JoinRefused, TryAgainLater, BadMessage) as error:
         _fail(str(error), 1)
+    except BrokenPipeError:
+        raise  # click ends without a word.
+    except OSError as error:
+        _fail(f"can't write: {error.strerror}", 1)
 
 
 @main.command()
@@ -113,9 +137,13 @@ def demo(peers: int, seconds: float | None) -> None:
     if seconds is not None and not 0 <= seconds <= _LONGEST_DEMO:
         raise click.BadParameter(f"not from 0 to {_LONGEST_DEMO}", param_hint="--seconds")
     configure_logging("error", "console")
-    server = _server(_settings({"host": "127.0.0.1", "port": "0", "close_timeout": "1"}))
-    with suppress(KeyboardInterrupt):
+    try:
+        server = _server(_settings({"host": "127.0.0.1", "port": "0", "close_timeout": "1"}))
         asyncio.run(run_demo(server, peers, seconds))
+    except KeyboardInterrupt:
+        pass
+    except (CannotStart, JoinRefused, TryAgainLater, BadMessage) as error:
+        _fail(str(error), 1)
 
 
 async def _join(
@@ -126,10 +154,11 @@ async def _join(
     delays = retry_delays()
     while True:
         try:
-            async for message in follow(url, name, public_key):
-                show(message)
-                if "peers" in message:  # Welcomed: what failed before is over.
-                    joined, delays = True, retry_delays()
+            async with aclosing(follow(url, name, public_key)) as messages:
+                async for message in messages:
+                    show(message)
+                    if "peers" in message:  # Welcomed: what failed before is over.
+                        joined, delays = True, retry_delays()
         except TryAgainLater as error:
             if not joined:
                 raise
@@ -175,6 +204,8 @@ def _supervise(settings: Settings, given: dict[str, str]) -> None:
             asyncio.run(supervise([_worker(settings, given, number) for number in range(settings.workers)]))
     except OSError as error:
         _fail(f"can't listen on {settings.host} port {settings.port}: {error.strerror}", 1)
+    except WorkerCannotStart as error:
+        _fail(str(error), error.status if error.status > 0 else 1)
 
 
 def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]:
@@ -185,11 +216,18 @@ def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]
     return [sys.executable, "-m", "wg_orchestrator", "serve", "--worker", *options]
 
 
-def _server(settings: Settings, *, is_worker: bool = False) -> Server:
+def _server(settings: Settings, **options: Any) -> Server:
+    """Raises CannotStart."""
     try:
-        return Server(Container(settings=providers.Object(settings)), is_worker=is_worker)
-    except CannotStart as error:
-        _fail(str(error), 1)
+        return Server(Container(settings=providers.Object(settings)), **options)
+    except ModuleNotFoundError as error:
+        if settings.store != "nats":
+            raise
+        raise CannotStart(f"there is no module {error.name}: install the extra nats") from error
+
+
+def _tell_serving() -> None:
+    tell_supervisor(SERVING)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import random
+from contextlib import aclosing
 
 from wg_orchestrator.client.client import KeyPair, follow
 from wg_orchestrator.client.screen import RosterScreen
@@ -32,8 +33,9 @@ async def run_demo(server: Server, peers: int, seconds: float | None) -> None:
 
 
 async def _watch(url: str, screen: RosterScreen) -> None:
-    async for message in follow(url, "you", KeyPair.generate().public, proxy=None):
-        screen.show(message)
+    async with aclosing(follow(url, "you", KeyPair.generate().public, proxy=None)) as messages:
+        async for message in messages:
+            screen.show(message)
 
 
 async def _come_and_go(url: str, name: str) -> None:

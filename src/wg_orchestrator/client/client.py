@@ -6,28 +6,34 @@ It does not trust the service: what it yields has the protocol's shape, what it 
 import base64
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import anyio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
-from wg_orchestrator.domain.errors import InvalidPublicKey
-from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, PublicKey
+from wg_orchestrator.client.roster import BadMessage, Message, Roster, parse_message
 
-Message: TypeAlias = dict[str, Any]
-"""A welcome or a notice of the service, as docs/protocol.md has them."""
+__all__ = [
+    "BadMessage",
+    "JoinRefused",
+    "KeyPair",
+    "Message",
+    "Roster",
+    "TryAgainLater",
+    "follow",
+    "retry_delays",
+]
 
 MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 """Bytes. A welcome of 20,000 peers with the longest names fits."""
 MAX_FRAGMENTS = 1024
 """Frames that one message may come in. The service sends each in one; something in between may cut it."""
-MAX_PEERS = 100_000
 OPEN_TIMEOUT = 10.0
 WELCOME_TIMEOUT = 30.0
 """Seconds from the join to the end of the welcome: longer than the service gives a peer to take it."""
@@ -49,10 +55,6 @@ class TryAgainLater(Exception):
     """The connection could not be made, or has ended, for a cause that may pass."""
 
 
-class BadMessage(ValueError):
-    """The service does not speak protocol v1, or contradicts itself. To come back would not change that."""
-
-
 @dataclass(frozen=True, slots=True)
 class KeyPair:
     """A WireGuard key pair in `wg`'s own text form: base64 of 32 bytes (Curve25519, RFC 7748)."""
@@ -69,35 +71,9 @@ class KeyPair:
         )
 
 
-class Roster:
-    """A client's picture of its tenant: the welcome, and each notice after it, applied in order."""
-
-    def __init__(self) -> None:
-        self.virtual_ip = ""
-        self.peers: dict[str, dict[str, str]] = {}
-        """The others, by virtual IP."""
-
-    def apply(self, message: Message) -> None:
-        """Apply one message of the service. Raises BadMessage if it contradicts the picture, or is more than fits."""
-        if "peers" in message:
-            self.virtual_ip = message["virtual_ip"]
-            self.peers = {peer["virtual_ip"]: peer for peer in message["peers"]}
-            if len(self.peers) < len(message["peers"]) or self.virtual_ip in self.peers:
-                raise BadMessage("a welcome with one address twice")
-        elif "removed_peer" in message:
-            if self.peers.pop(message["removed_peer"], None) is None:
-                raise BadMessage(f"{message['removed_peer']} left and was never there")
-        elif message["virtual_ip"] in self.peers or message["virtual_ip"] == self.virtual_ip:
-            raise BadMessage(f"{message['virtual_ip']} joined twice")
-        elif len(self.peers) >= MAX_PEERS:
-            raise BadMessage(f"more than {MAX_PEERS} peers")
-        else:
-            self.peers[message["virtual_ip"]] = message
-
-
 async def follow(
     url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True
-) -> AsyncIterator[Message]:
+) -> AsyncGenerator[Message, None]:
     """Join the tenant at `url` and yield the service's messages for as long as the connection lasts: first the welcome,
     then notices. Their addresses and keys are well-formed; names are any text, for a terminal to be shown `visible`.
 
@@ -109,8 +85,9 @@ async def follow(
     try:
         async with websocket:
             await websocket.send(json.dumps({"display_name": display_name, "public_key": public_key}))
-            async for message in _messages(websocket):
-                yield message
+            async with aclosing(_messages(websocket)) as messages:
+                async for message in messages:
+                    yield message
     except ConnectionClosed as error:
         if error.rcvd is None or error.rcvd_then_sent is False:
             if error.sent is not None and error.sent.code in _OUR_COMPLAINTS:
@@ -120,65 +97,6 @@ async def follow(
         if error.rcvd.code >= 4500 or error.rcvd.code in _FINAL:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause) from error
-
-
-def parse_message(text: str) -> Message:
-    """One message of the service, checked: these keys and no others, strings, addresses, keys. Raises BadMessage.
-
-    Which characters a name has is not checked: a character that only a newer Unicode calls unprintable would end the
-    client for what another peer is called.
-    """
-    try:
-        message = json.loads(text, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise BadMessage("not JSON") from error
-    keys = message.keys() if isinstance(message, dict) else None
-    if keys == {"removed_peer"}:
-        _check_address(message["removed_peer"])
-    elif keys == {"virtual_ip", "peers"}:
-        _check_address(message["virtual_ip"])
-        if not isinstance(message["peers"], list) or len(message["peers"]) > MAX_PEERS:
-            raise BadMessage(f"peers are no list of at most {MAX_PEERS}")
-        for peer in message["peers"]:
-            _check_entry(peer)
-    else:
-        _check_entry(message)
-    checked: Message = message
-    return checked
-
-
-def _check_entry(peer: Any) -> None:
-    if not isinstance(peer, dict) or peer.keys() != {"display_name", "public_key", "virtual_ip"}:
-        raise BadMessage("neither a welcome nor a notice")
-    _check_address(peer["virtual_ip"])
-    name, key = peer["display_name"], peer["public_key"]
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_DISPLAY_NAME:
-        raise BadMessage(f"a name that is no text of 1 to {MAX_DISPLAY_NAME} characters")
-    if not isinstance(key, str):
-        raise BadMessage("a public key that is no text")
-    try:
-        PublicKey.parse(key)
-    except InvalidPublicKey as error:
-        raise BadMessage(str(error)) from error
-
-
-def _check_address(address: Any) -> None:
-    # A scope, after the %, may be any text.
-    if not isinstance(address, str) or "%" in address:
-        raise BadMessage("a virtual IP that is none")
-    try:
-        canonical = str(ip_address(address))
-    except ValueError as error:
-        raise BadMessage("a virtual IP that is none") from error
-    if address != canonical:
-        raise BadMessage("a virtual IP that is not in its canonical form")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is given twice")
-    return fields
 
 
 class _Connection(ClientConnection):
@@ -230,7 +148,7 @@ async def _open(url: str, proxy: Literal[True] | None) -> ClientConnection:
         raise JoinRefused(f"{url} isn't a valid URI: {error}") from error
 
 
-async def _messages(websocket: ClientConnection) -> AsyncIterator[Message]:
+async def _messages(websocket: ClientConnection) -> AsyncGenerator[Message, None]:
     """Raises BadMessage, TryAgainLater or ConnectionClosed."""
     try:
         with anyio.fail_after(WELCOME_TIMEOUT):

@@ -2,11 +2,13 @@ import asyncio
 import math
 import random
 import resource
+import signal
 import socket
-import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from threading import Thread
+from types import FrameType
 from wsgiref.simple_server import WSGIServer
 
 import structlog
@@ -39,12 +41,12 @@ class CannotStart(Exception):
 class Server(uvicorn.Server):
     """uvicorn with our protocol classes, on a socket of its own."""
 
-    def __init__(self, container: Container, *, is_worker: bool = False) -> None:
-        """Bind what the settings name. Raises CannotStart.
-
-        A worker shares its port with others, and ends when its standard input does: its supervisor is gone then.
-        """
-        self._is_worker = is_worker
+    def __init__(
+        self, container: Container, *, shares_port: bool = False, on_serving: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bind what the settings name, the port so that others may too if it `shares_port`. Raises CannotStart."""
+        self._shares_port = shares_port
+        self._on_serving = on_serving
         self._settings = settings = container.settings()
         self._container = container
         super().__init__(
@@ -75,6 +77,7 @@ class Server(uvicorn.Server):
         self.listener = self._listen()
         self._metrics = self._serve_metrics()
         self.ready = asyncio.Event()
+        self._told: list[int] = []
 
     @property
     def address(self) -> str:
@@ -88,8 +91,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         if self.lifespan.should_exit:
-            self.should_exit = True
-            return
+            raise CannotStart("the application has not started")
         tls, loop = self._certificate, asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
@@ -97,9 +99,8 @@ class Server(uvicorn.Server):
             )
         ]
         self.started = True
-        if self._is_worker:
-            loop.add_reader(sys.stdin.fileno(), self._abandoned)
         self._context.telemetry.gauge("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
+        self._on_serving()
         logger.info(
             "serving",
             url=f"{'wss' if tls else 'ws'}://{self.address}/tenants/{{tenant_id}}",
@@ -115,10 +116,6 @@ class Server(uvicorn.Server):
         # The event loop's own TLS tells nobody of a connection before its handshake is done.
         buffer = bytearray(READ_SIZE)
         return lambda: TlsConnection(self._plain(), certificate.context, buffer)
-
-    def _abandoned(self) -> None:
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         self._context.telemetry.lagged(self._context.clock.beat())
@@ -150,7 +147,7 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM, or until `should_exit` is set."""
+        """Serve until SIGINT, SIGTERM or SIGHUP, or until `should_exit` is set."""
         try:
             await super().serve(sockets or [self.listener])
         finally:
@@ -161,6 +158,27 @@ class Server(uvicorn.Server):
                 thread.join()
             if self._memory:
                 self._memory.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Those that come at once are told in the order of their numbers, whichever was first.
+        self._told.append(sig)
+        self.force_exit = self.force_exit or (len(self._told) > 1 and signal.SIGINT in self._told)
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Besides uvicorn's, SIGHUP: whose terminal is closed says goodbye to its peers. With nohup it is ignored."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+            with super().capture_signals():
+                yield
+            return
+        signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     async def _release(self, longest: float) -> None:
         """Close all peers, no faster than they may come to another node, but within `longest` seconds."""
@@ -192,7 +210,7 @@ class Server(uvicorn.Server):
                 (settings.host, settings.port),
                 family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
                 backlog=self.config.backlog,
-                reuse_port=self._is_worker,
+                reuse_port=self._shares_port,
                 dualstack_ipv6=settings.host == "::" and socket.has_dualstack_ipv6(),
             )
         except OSError as error:

@@ -1,9 +1,10 @@
+import os
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import anyio
 import structlog
@@ -14,6 +15,42 @@ logger = structlog.get_logger("wg_orchestrator")
 FIRST_DELAY = 0.1
 MAX_DELAY = 10.0
 """Seconds until a worker that has died is started again: they double with each time, until one has lived so long."""
+SERVING = "serving"
+SPARE_TIME = 5.0
+"""Seconds that a worker without a supervisor has beyond its time to stop."""
+
+_CHANNEL = 0
+"""A worker's standard input is a socket: its supervisor holds the other end, for as long as it lives."""
+_LONGEST_REASON = 4096
+
+
+class WorkerCannotStart(Exception):
+    """A worker has ended, with this exit status, before any in its place has served."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def end_with_supervisor(time_to_stop: float) -> None:
+    """Stop this worker as SIGTERM does when its supervisor has gone, at whatever stage it is; and if it has not ended
+    `time_to_stop` seconds after, and some to spare, end it.
+    """
+
+    def watch() -> None:
+        with suppress(ConnectionResetError):  # So it ends if what was told here was not read there.
+            os.read(_CHANNEL, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(time_to_stop + SPARE_TIME)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def tell_supervisor(what: str) -> None:
+    """Say once that this worker is SERVING, or why it can't be."""
+    with suppress(BrokenPipeError):  # Without a supervisor it is about to end.
+        os.write(_CHANNEL, what.encode()[:_LONGEST_REASON])
 
 
 @contextmanager
@@ -28,41 +65,70 @@ def port_held(host: str, port: int) -> Iterator[int]:
 
 
 async def supervise(commands: Iterable[Sequence[str]]) -> None:
-    """Keep a process running each of the commands until SIGTERM or SIGINT, which have them stop in good order.
+    """Keep a process running each of the commands until SIGTERM, SIGINT or SIGHUP, which have them stop in good order;
+    with a SIGINT besides they spare their waiting.
 
-    They live no longer than this process, however that ends: their standard input does not.
+    They live no longer than this process, however that ends. One that dies is started again, unless none in its place
+    has served before: then all stop. Raises WorkerCannotStart.
     """
     workers: set[Process] = set()
     stopping = anyio.Event()
+    failures: list[WorkerCannotStart] = []
+
+    def stop(number: signal.Signals) -> None:
+        stopping.set()
+        for worker in workers:
+            # Not by a method of the process: that may collect it, and then nobody hears of its end.
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, number)
 
     async def keep(command: Sequence[str]) -> None:
-        delay = FIRST_DELAY
+        delay, has_served = FIRST_DELAY, False
         while not stopping.is_set():
             started = time.monotonic()
-            # In a session of its own, Ctrl-C does not reach it: it gets one signal, from here.
-            worker = await anyio.open_process(
-                command, stdin=subprocess.PIPE, stdout=None, stderr=None, start_new_session=True
-            )
-            workers.add(worker)
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    # In a session of its own, Ctrl-C does not reach it: it gets its signals from here.
+                    worker = await anyio.open_process(
+                        command, stdin=theirs.fileno(), stdout=None, stderr=None, start_new_session=True
+                    )
+                workers.add(worker)
+                if stopping.is_set():
+                    os.kill(worker.pid, signal.SIGTERM)
+                status = await worker.wait()
+                workers.remove(worker)
+                said = ours.recv(_LONGEST_REASON).decode()
             if stopping.is_set():
-                worker.terminate()
-            status = await worker.wait()
-            workers.remove(worker)
-            if stopping.is_set():
+                return
+            has_served = has_served or said == SERVING
+            if not has_served:
+                failures.append(WorkerCannotStart(said or f"a worker has died at its start (status {status})", status))
+                stop(signal.SIGTERM)
                 return
             if time.monotonic() - started > MAX_DELAY:
                 delay = FIRST_DELAY
-            logger.warning("worker died", pid=worker.pid, status=status, restart_in=delay)
+            reason = {} if said in ("", SERVING) else {"reason": said}
+            logger.warning("worker died", pid=worker.pid, status=status, **reason, restart_in=delay)
             with anyio.move_on_after(delay):
                 await stopping.wait()
             delay = min(2 * delay, MAX_DELAY)
 
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    async def heed(signals: AsyncIterator[signal.Signals]) -> None:
+        told = list[signal.Signals]()
+        async for number in signals:
+            told.append(number)
+            stop(signal.SIGINT if len(told) > 1 and signal.SIGINT in told else signal.SIGTERM)
+
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # With nohup it is ignored.
+        numbers.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*numbers) as signals:
         async with anyio.create_task_group() as tasks:
-            for command in commands:
-                tasks.start_soon(keep, command)
-            async for _ in signals:
-                stopping.set()
-                for worker in workers:
-                    worker.terminate()
-                break
+            tasks.start_soon(heed, signals)
+            async with anyio.create_task_group() as kept:
+                for command in commands:
+                    kept.start_soon(keep, command)
+            tasks.cancel_scope.cancel()
+    if failures:
+        raise failures[0]

@@ -131,7 +131,7 @@ class Connection:
         if options.tls_ca is not None or options.tls_certificate is not None:
             context = ssl.create_default_context(cafile=options.tls_ca)
             if options.tls_certificate is not None:
-                context.load_cert_chain(options.tls_certificate, options.tls_key)
+                context.load_cert_chain(options.tls_certificate, options.tls_key, password=_no_password)
             arguments["tls"] = context
         return arguments
 
@@ -143,6 +143,11 @@ class Connection:
         self._closing = True
         if not self.client.is_closed:
             await self.client.close()
+
+
+def _no_password() -> str:
+    """In the place of OpenSSL's own question, which waits at the terminal for an answer."""
+    raise BadCredentials("the key of the certificate for NATS is encrypted")
 
 
 def _settle(answer: asyncio.Future[Msg | None], message: Msg | None) -> None:
