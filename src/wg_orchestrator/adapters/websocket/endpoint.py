@@ -55,15 +55,23 @@ class Nowhere:
 class _Session:
     """A stay and the connection that it lives on. Whatever ends it, ends it once."""
 
-    __slots__ = ("_has_ended", "_leave", "source", "stay")
+    __slots__ = ("_has_ended", "_leave", "connection", "source", "stay")
 
-    def __init__(self, stay: Stay, source: str, leave: Callable[["_Session", str], None]) -> None:
+    def __init__(
+        self, stay: Stay, connection: Connection, source: str, leave: Callable[["_Session", str], None]
+    ) -> None:
         self.stay = stay
+        self.connection = connection
         self.source = source
         self._leave = leave
         self._has_ended = False
 
-    def end(self, reason: str) -> None:
+    def heard(self, message: str | bytes) -> None:
+        # Text is ignored: a client may send keep-alives.
+        if isinstance(message, bytes):
+            self.connection.close(closes.TEXT_ONLY)
+
+    def gone(self, reason: str) -> None:
         if not self._has_ended:
             self._has_ended = True
             self._leave(self, reason)
@@ -127,7 +135,7 @@ class PeerEndpoint:
                 raise _Refused(closes.SERVICE_RESTART)
             started = time.perf_counter()
             stay = await self._join(connection, tenant, message)
-            await self._let_stay(connection, _Session(stay, source, self._start_to_leave), started)
+            await self._let_stay(connection, _Session(stay, connection, source, self._start_to_leave), started)
         except _Refused as refused:
             self._telemetry.refused(refused.close.reason, source, tenant)
             await connection.refuse(refused.close)
@@ -166,9 +174,9 @@ class PeerEndpoint:
             stay = session.stay
             peers = self._service.size(stay.tenant_id)
             self._telemetry.joined(stay.tenant_id, stay.peer, session.source, peers, time.perf_counter() - started)
-            await connection.run(session.end)
+            await connection.run(session)
         except BaseException:
-            session.end(closes.INTERNAL_ERROR.reason)
+            session.gone(closes.INTERNAL_ERROR.reason)
             raise
 
     def _start_to_leave(self, session: _Session, reason: str) -> None:
