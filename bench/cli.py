@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.contenders import CONTENDERS
+from bench.contenders import BESIDE, CONTENDERS
 from bench.errors import BrokenPromise
 from bench.long_workloads import Growth, Idle
 from bench.node_workloads import NodesAdmissions, NodesQuiet
@@ -14,7 +14,7 @@ from bench.progress import Progress
 from bench.report import WIDTH, print_report
 from bench.results import RESULTS
 from bench.run import measure
-from bench.server import prepare_this_process
+from bench.server import Server, prepare_this_process
 from bench.workloads import Admissions, Quiet, Return, Storm, Workload
 
 _NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle", "nodes-admissions", "nodes-quiet")
@@ -50,6 +50,11 @@ def _quick_workloads() -> list[Workload]:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--workload", "names", multiple=True, type=click.Choice(_NAMES), help="Only this one; may be repeated.")
 @click.option("--server", "servers", multiple=True, type=click.Choice(list(CONTENDERS)), help="Likewise.")
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="Another checkout, of an earlier commit say: its sources take turns with these, as `ours-beside`.",
+)
 @click.option("--repeat", "repeats", type=click.IntRange(1), default=5, help="Figures are medians of that many.")
 @click.option("--hold", type=float, default=60.0, help="Seconds that idle peers are held.")
 @click.option("--budget", type=float, default=180.0, help="Seconds a server may take to be filled to a size.")
@@ -59,6 +64,7 @@ def _quick_workloads() -> list[Workload]:
 def main(
     names: tuple[str, ...],
     servers: tuple[str, ...],
+    beside: Path | None,
     repeats: int,
     hold: float,
     budget: float,
@@ -68,13 +74,14 @@ def main(
 ) -> None:
     """Measure the service beside others that do the same job. Fails if any server breaks a promise."""
     prepare_this_process()
+    Server.beside = beside
     workloads = _quick_workloads() if quick else _workloads(hold)
     workloads = [workload for workload in workloads if not names or workload.name in names]
     progress = Progress()
     try:
         results = measure(
             workloads,
-            [server for server in CONTENDERS if not servers or server in servers],
+            [server for server in CONTENDERS if (beside if server == BESIDE else not servers or server in servers)],
             1 if quick else repeats,
             budget,
             quick=quick,

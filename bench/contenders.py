@@ -2,12 +2,12 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.nodes import Nodes
-from bench.server import Server
+from bench.server import Beside, Server
 
 SERVICE = ("-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning")
 """The service as it comes; options may follow."""
 
-OURS, TWO_NODES = "ours", "ours-two-nodes"
+OURS, BESIDE, TWO_NODES = "ours", "ours-beside", "ours-two-nodes"
 _OURS = (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000", "--max-handshake-rate", "0")
 _PLAIN_UVICORN = (
     "-m", "uvicorn", "--factory", "wg_orchestrator.app:create_app", "--host", "127.0.0.1", "--port", "{port}",
@@ -16,6 +16,7 @@ _PLAIN_UVICORN = (
 
 CONTENDERS: dict[str, Callable[[], Server]] = {
     OURS: partial(Server, _OURS),
+    BESIDE: partial(Beside, _OURS),
     TWO_NODES: partial(Nodes, _OURS, 2),
     "ours-plain-uvicorn": partial(Server, _PLAIN_UVICORN),
     "fastapi-gather": partial(Server, ("-m", "bench.rivals.fastapi_gather", "{port}")),

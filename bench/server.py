@@ -38,6 +38,8 @@ class Server:
     """A server under test: a process of its own on a core of its own, killed at the end."""
 
     core = 0
+    beside: Path | None = None
+    """The checkout whose sources run instead of these where a server is `Beside`."""
 
     def __init__(self, command: Sequence[str], settings: Mapping[str, object] | None = None) -> None:
         """Start `command`, in which `{port}` stands for the port to listen on, and wait until it listens.
@@ -49,7 +51,7 @@ class Server:
         self.ports: tuple[int, ...] = (self.port,)
         self._directory = tempfile.TemporaryDirectory(prefix="bench-")
         self._log = Path(self._directory.name, "log")
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+        environment = {**os.environ, "PYTHONPATH": f"{self._root()}{os.pathsep}{self._root() / 'src'}"}
         environment["WG_ORCHESTRATOR_LOG_LEVEL"] = "warning"  # The rivals log nothing at all.
         environment |= {f"WG_ORCHESTRATOR_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         with self._log.open("wb") as log:
@@ -66,6 +68,9 @@ class Server:
         except BaseException:
             self.stop()
             raise
+
+    def _root(self) -> Path:
+        return ROOT
 
     @property
     def cpu_seconds(self) -> float:
@@ -126,3 +131,12 @@ class Server:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise BrokenPromise(self.explain("it does not listen")) from None
                 time.sleep(0.05)
+
+
+class Beside(Server):
+    """The same by the sources of another checkout, in the environment of this one."""
+
+    def _root(self) -> Path:
+        if self.beside is None:
+            raise BrokenPromise("no other checkout was named: --beside")
+        return self.beside

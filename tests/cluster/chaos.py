@@ -46,7 +46,7 @@ class Chaos:
 
     async def run(self) -> None:
         """Let it happen, and check. Raises AssertionError, or a group with one in it."""
-        await self._witness.listen(self._cluster.servers)
+        await self._witness.listen(self._cluster.servers, len(self._cluster.services))
         try:
             async with anyio.create_task_group() as background:
                 background.start_soon(self._report)

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
+import anyio
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -53,7 +54,8 @@ class Witness:
         self.node_names: dict[str, str] = {}
         """The present name of each process, under its present lease."""
 
-    async def listen(self, servers: list[NatsServer]) -> None:
+    async def listen(self, servers: list[NatsServer], nodes: int) -> None:
+        """Return when so many nodes were heard: of one that was not, a silence could not be told."""
         for server in servers:
             client = await nats.connect(
                 server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, connect_timeout=1, ping_interval=1,
@@ -61,6 +63,8 @@ class Witness:
             )  # fmt: skip
             await client.subscribe(f"{STREAM}.>", cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0)
             self._clients.append(client)
+        while len(self._last_word) < nodes:
+            await anyio.sleep(0.01)
 
     async def close(self) -> None:
         for client in self._clients:

@@ -118,8 +118,10 @@ class AsgiCall:
             self._connection.open(event.get("headers", ()), event.get("subprotocol"))
         elif kind == "websocket.send":
             message = _message(event)
-            binary = isinstance(message, bytes)
-            self._connection.write(frame(Opcode.BINARY, message) if binary else frame(Opcode.TEXT, message.encode()))
+            if isinstance(message, bytes):
+                self._connection.write(frame(Opcode.BINARY, message))
+            else:
+                self._connection.write(frame(Opcode.TEXT, message.encode()))
         elif kind == "websocket.close" and self._connection.is_connecting:
             self._connection.respond(403, (), b"")
         elif kind == "websocket.close":

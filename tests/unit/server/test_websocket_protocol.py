@@ -116,6 +116,7 @@ class Joined:
 
     def __init__(self) -> None:
         self.gone = 0
+        self.reason = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         connection = scope["extensions"][EXTENSION]["connection"]

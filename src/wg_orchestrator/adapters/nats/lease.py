@@ -92,8 +92,11 @@ class NodeLease:
         # One step: what is said of the ledger is said in the epoch that the ledger is in.
         subject = self._stream.subjects.node(node)
         state = SETTLED if has_caught_up and self._ledger.is_settled() else ALIVE
+        # Over a slow link a renewal may be stored, and its answer come too late: the feed has brought it all the same.
+        seen = self._ledger.leases.get(node)
+        after = self._revision if seen is None else max(self._revision, seen.revision)
         try:
-            revision = await self._stream.publish([Entry(subject, state, self._revision)])
+            revision = await self._stream.publish([Entry(subject, state, after)])
         except Refused:
             revision, payload = await self._stream.last(subject)
             if node != self._node:
