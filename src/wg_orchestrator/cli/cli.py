@@ -20,7 +20,8 @@ from wg_orchestrator.client.client import BadMessage, JoinRefused, KeyPair, Mess
 from wg_orchestrator.client.screen import RosterScreen
 from wg_orchestrator.client.terminal import visible
 from wg_orchestrator.container import Container
-from wg_orchestrator.server.server import CannotStart, Server
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.server.server import Server
 from wg_orchestrator.server.workers import (
     SERVING,
     WorkerCannotStart,

@@ -12,9 +12,14 @@ NAMES = ("laptop", "phone", "printer", "office-router", "build-server", "camera"
 
 async def run_demo(server: Server, peers: int, seconds: float | None) -> None:
     """Serve, let `peers` clients come and go at random, and show what one more client sees of them."""
-    url = f"ws://{server.address}/tenants/demo"
     serving = asyncio.create_task(server.serve())
-    await server.ready.wait()
+    ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        ready.cancel()
+        await serving
+        return
+    url = f"ws://{server.address}/tenants/demo"
     with RosterScreen(f"{url}   (Ctrl-C ends it)") as screen:
         tasks = [asyncio.create_task(_watch(url, screen))]
         names = itertools.cycle(NAMES)
