@@ -1,17 +1,180 @@
-"""Protocol v1 on the wire: the only place that knows the messages' shapes. See docs/protocol.md."""
+"""Protocol v1 on the wire, for both ends: the only place that knows the messages' shapes. See docs/protocol.md."""
 
 import json
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NoReturn, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.errors import InvalidPublicKey
+from wg_orchestrator.domain.events import assert_never
+from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, DisplayName, Peer, PublicKey, VirtualIP
 from wg_orchestrator.rfc6455.message import Text
+
+MAX_PEERS = 100_000
+"""Peers that a client takes from one welcome."""
+
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+_ENTRY_KEYS = {"display_name", "public_key", "virtual_ip"}
 
 
 class MalformedJoin(Exception):
     """The join message is not a JSON object with the two strings it needs, or names a key twice."""
+
+
+class BadMessage(ValueError):
+    """The service does not speak protocol v1, or contradicts itself. To come back would not change that."""
+
+
+# The service's end
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What a client sends, once. Fields it doesn't know are ignored."""
+
+    display_name: str
+    public_key: str
+
+    @classmethod
+    def parse(cls, text: str) -> "JoinRequest":
+        """Raises MalformedJoin. JSON is read strictly: no NaN, no key twice, at any depth."""
+        try:
+            fields = _strict_json.decode(text)
+            display_name, public_key = fields["display_name"], fields["public_key"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise MalformedJoin from error
+        if not isinstance(display_name, str) or not isinstance(public_key, str):
+            raise MalformedJoin
+        return cls(display_name, public_key)
+
+
+def peer_entry(peer: Peer) -> Text:
+    """The notice that `peer` has joined, which is also its entry in a welcome."""
+    return Text(_entry(peer).encode())
+
+
+def peer_removal(peer: Peer) -> Text:
+    """The notice that `peer` has left."""
+    return Text(_removal(peer.virtual_ip).encode())
+
+
+def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
+    """The answer to a join, for the newcomer alone: its address, and the entries of everyone else.
+
+    Put together from what is in JSON already: a roster of thousands is sent far more often than it changes.
+    """
+    entries = b",".join([entry.payload for entry in others])
+    return Text(b'{"virtual_ip":"%s","peers":[%s]}' % (str(newcomer.virtual_ip).encode(), entries))
+
+
+# The client's end
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The service's first message: the client is in, at this address, and these are the others."""
+
+    virtual_ip: VirtualIP
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The notice that a peer has joined."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The notice that the peer at this address has left."""
+
+    virtual_ip: VirtualIP
+
+
+Message: TypeAlias = Welcome | Joined | Left
+
+
+def join(display_name: str, public_key: str) -> str:
+    """What a client sends, once, to ask for its place. Whether the two are valid is the service's to say."""
+    return json.dumps({"display_name": display_name, "public_key": public_key})
+
+
+def parse_message(text: str) -> Message:
+    """One message of the service, checked: its keys and no others, strings, addresses, keys. Raises BadMessage.
+
+    Which characters a name has is not checked, and so it is no name to be shown as it is: a character that only a newer
+    Unicode calls unprintable would end the client for what another peer is called.
+    """
+    try:
+        fields = _strict_json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("not JSON") from error
+    keys = fields.keys() if isinstance(fields, dict) else None
+    if keys == {"removed_peer"}:
+        return Left(_parse_address(fields["removed_peer"]))
+    if keys == {"virtual_ip", "peers"}:
+        virtual_ip, peers = _parse_address(fields["virtual_ip"]), fields["peers"]
+        if not isinstance(peers, list) or len(peers) > MAX_PEERS:
+            raise BadMessage(f"peers are no list of at most {MAX_PEERS}")
+        return Welcome(virtual_ip, tuple(map(_parse_entry, peers)))
+    return Joined(_parse_entry(fields))
+
+
+def as_text(message: Message) -> str:
+    """The JSON text of a message that was parsed, as the service sends it; in ASCII, for a terminal or a pipe."""
+    match message:
+        case Welcome(virtual_ip, peers):
+            text = f'{{"virtual_ip":"{virtual_ip}","peers":[{",".join(map(_entry, peers))}]}}'
+        case Joined(peer):
+            text = _entry(peer)
+        case Left(virtual_ip):
+            text = _removal(virtual_ip)
+        case _:
+            assert_never(message)
+    return text if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
+
+
+def _parse_entry(fields: Any) -> Peer:
+    if not isinstance(fields, dict) or fields.keys() != _ENTRY_KEYS:
+        raise BadMessage("neither a welcome nor a notice")
+    virtual_ip = _parse_address(fields["virtual_ip"])
+    name, key = fields["display_name"], fields["public_key"]
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_DISPLAY_NAME:
+        raise BadMessage(f"a name that is no text of 1 to {MAX_DISPLAY_NAME} characters")
+    if not isinstance(key, str):
+        raise BadMessage("a public key that is no text")
+    try:
+        return Peer(DisplayName(name), PublicKey.parse(key), virtual_ip)
+    except InvalidPublicKey as error:
+        raise BadMessage(str(error)) from error
+
+
+def _parse_address(address: Any) -> VirtualIP:
+    # A scope, after the %, may be any text.
+    if not isinstance(address, str) or "%" in address:
+        raise BadMessage("a virtual IP that is none")
+    try:
+        virtual_ip = ip_address(address)
+    except ValueError as error:
+        raise BadMessage("a virtual IP that is none") from error
+    if address != str(virtual_ip):
+        raise BadMessage("a virtual IP that is not in its canonical form")
+    return virtual_ip
+
+
+# JSON
+
+
+def _entry(peer: Peer) -> str:
+    # Of the three, a name alone may need escapes.
+    name, key = _quoted(peer.display_name), peer.public_key
+    return f'{{"display_name":{name},"public_key":"{key}","virtual_ip":"{peer.virtual_ip}"}}'
+
+
+def _removal(virtual_ip: VirtualIP) -> str:
+    return f'{{"removed_peer":"{virtual_ip}"}}'
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -26,61 +189,3 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _strict_json = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-
-
-class JoinRequest(BaseModel):
-    """What a client sends, once. Fields it doesn't know are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    display_name: str
-    public_key: str
-
-    @classmethod
-    def parse(cls, text: str) -> "JoinRequest":
-        """Raises MalformedJoin. JSON is read strictly: no NaN, no key twice, at any depth."""
-        try:
-            return cls.model_validate(_strict_json.decode(text))
-        except (ValueError, RecursionError, ValidationError) as error:
-            raise MalformedJoin from error
-
-
-class PeerEntry(BaseModel):
-    """A peer as the others see it: an entry of the welcome, and the notice that it has joined."""
-
-    display_name: str
-    public_key: str
-    virtual_ip: str
-
-    @classmethod
-    def of(cls, peer: Peer) -> "PeerEntry":
-        return cls(display_name=peer.display_name, public_key=peer.public_key.text, virtual_ip=str(peer.virtual_ip))
-
-
-class PeerRemoval(BaseModel):
-    """The notice that a peer has left."""
-
-    removed_peer: str
-
-
-def peer_entry(peer: Peer) -> Text:
-    """The notice that `peer` has joined, which is also its entry in a welcome."""
-    return _text(PeerEntry.of(peer))
-
-
-def peer_removal(peer: Peer) -> Text:
-    """The notice that `peer` has left."""
-    return _text(PeerRemoval(removed_peer=str(peer.virtual_ip)))
-
-
-def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
-    """The answer to a join, for the newcomer alone: its address, and the entries of everyone else.
-
-    Put together from what is in JSON already: a roster of thousands is sent far more often than it changes.
-    """
-    entries = b",".join([entry.payload for entry in others])
-    return Text(b'{"virtual_ip":"%s","peers":[%s]}' % (str(newcomer.virtual_ip).encode(), entries))
-
-
-def _text(model: BaseModel) -> Text:
-    return Text(model.model_dump_json().encode())
