@@ -1,3 +1,6 @@
-from wg_orchestrator.cli.cli import main
+"""Where `wg-orchestrator` begins. What a command needs is loaded by that command."""
 
-main(prog_name="wg-orchestrator")
+from wg_orchestrator.cli.main import main
+
+if __name__ == "__main__":
+    main(prog_name="wg-orchestrator")

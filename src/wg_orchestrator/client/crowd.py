@@ -3,33 +3,29 @@ import itertools
 import random
 from contextlib import aclosing
 
-from wg_orchestrator.client.client import KeyPair, follow
+from wg_orchestrator.client.client import follow
+from wg_orchestrator.client.keys import KeyPair
 from wg_orchestrator.client.screen import RosterScreen
-from wg_orchestrator.server.server import Server
 
 NAMES = ("laptop", "phone", "printer", "office-router", "build-server", "camera", "living-room", "backup", "tablet")
 
 
-async def run_demo(server: Server, peers: int, seconds: float | None) -> None:
-    """Serve, let `peers` clients come and go at random, and show what one more client sees of them."""
-    url = f"ws://{server.address}/tenants/demo"
-    serving = asyncio.create_task(server.serve())
-    await server.ready.wait()
-    with RosterScreen(f"{url}   (Ctrl-C ends it)") as screen:
-        tasks = [asyncio.create_task(_watch(url, screen))]
-        names = itertools.cycle(NAMES)
-        tasks += [asyncio.create_task(_come_and_go(url, next(names))) for _ in range(peers)]
-        await asyncio.wait([serving, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+async def crowd(url: str, peers: int, screen: RosterScreen) -> None:
+    """Let `peers` clients come and go at random, and show what one more client sees of them, until one of them fails.
+    Raises what `follow` does, or BadMessage.
+    """
+    names = itertools.cycle(NAMES)
+    tasks = [asyncio.create_task(_watch(url, screen))]
+    tasks += [asyncio.create_task(_come_and_go(url, next(names))) for _ in range(peers)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    stopped_by_hand = serving.done() or server.should_exit
-    server.should_exit = True
-    await serving
-    if not stopped_by_hand:
-        for error in results:
-            if isinstance(error, Exception):
-                raise error
+    for error in results:
+        if isinstance(error, Exception):
+            raise error
 
 
 async def _watch(url: str, screen: RosterScreen) -> None:
