@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
+from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -40,6 +41,11 @@ def a_peer(number: int, address: str | None = None) -> Peer:
 def a_stay(peer: Peer, tenant_id: TenantId = ACME, number: int = 1) -> Stay:
     """The peer's stay of that number in the tenant."""
     return Stay(StayId(f"{peer.public_key}-{number}"), tenant_id, peer)
+
+
+def a_stay_in(repository: TenantRepository, peer: Peer, tenant_id: TenantId = ACME) -> Stay:
+    """One with an id of the repository's, as the service makes them."""
+    return Stay(repository.next_stay_id(), tenant_id, peer)
 
 
 def joined(peer: Peer, tenant_id: TenantId = ACME, number: int = 1) -> PeerJoined:

@@ -27,6 +27,16 @@ class Left:
 Told: TypeAlias = Welcome | Joined | Left
 
 
+def told(committed: Committed) -> Joined | Left:
+    """What an event says to a peer."""
+    event = committed.event
+    if isinstance(event, PeerJoined):
+        return Joined(event.stay.peer)
+    if isinstance(event, PeerLeft):
+        return Left(event.stay.peer)
+    return assert_never(event)
+
+
 @dataclass(eq=False)
 class Subscriber:
     """A peer that notes what it is told."""
@@ -69,17 +79,9 @@ class RecordingNotifier:
         event = committed.event
         stay = event.stay
         subject = stay.tenant_id, stay.peer.virtual_ip
-        told: Told
-        match event:
-            case PeerJoined():
-                told = Joined(stay.peer)
-            case PeerLeft():
-                told = Left(stay.peer)
-                if leaver := self._subscribers.pop(subject, None):
-                    leaver.ended = True
-            case _:
-                assert_never(event)
+        if isinstance(event, PeerLeft) and (leaver := self._subscribers.pop(subject, None)):
+            leaver.ended = True
         for key, subscriber in self._subscribers.items():
             if key[0] == stay.tenant_id and key != subject:
-                subscriber.seen.append(told)
+                subscriber.seen.append(told(committed))
                 subscriber.revisions.append(committed.revision)

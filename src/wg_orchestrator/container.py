@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
@@ -6,7 +7,10 @@ from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.sessions import Sessions
+from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -41,26 +45,52 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Singleton(Settings)
 
     telemetry = providers.Singleton(Telemetry, max_log_rate=settings.provided.max_log_rate)
-    tenants = providers.Selector(
-        settings.provided.store,
-        memory=providers.Singleton(
-            InMemoryTenantRepository,
-            network=settings.provided.network,
-            max_peers_per_tenant=settings.provided.max_peers_per_tenant,
-        ),
-        nats=providers.Singleton(_nats_tenants, settings, telemetry),
+    grace = providers.Singleton(Grace, settings.provided.shutdown_timeout)
+
+    memory_tenants = providers.Singleton(
+        InMemoryTenantRepository,
+        network=settings.provided.network,
+        max_peers_per_tenant=settings.provided.max_peers_per_tenant,
     )
-    readiness = providers.Singleton(Readiness)
-    notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=telemetry)
+    nats_tenants = providers.Singleton(_nats_tenants, settings, telemetry)
+    tenants = providers.Selector(settings.provided.store, memory=memory_tenants, nats=nats_tenants)
+
+    peer_telemetry = providers.Singleton(PeerTelemetry, telemetry)
+    notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=peer_telemetry)
     membership = providers.Singleton(
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
     )
-
+    sessions = providers.Singleton(
+        Sessions,
+        service=membership,
+        notifier=notifier,
+        telemetry=peer_telemetry,
+        grace=grace,
+        # As fast as another node takes them.
+        max_release_rate=settings.provided.max_handshake_rate,
+    )
     peers = providers.Singleton(
         PeerEndpoint,
-        service=membership,
+        sessions=sessions,
         limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,
-        telemetry=telemetry,
+        telemetry=peer_telemetry,
+    )
+
+    store = providers.Selector(
+        settings.provided.store,
+        memory=providers.Factory(nullcontext),
+        nats=nats_tenants.provided.running.call(grace.provided.left),
+    )
+    """What has to run for the tenants to be held: a context manager, anew with each call."""
+    services = providers.List(store, sessions.provided.running.call())
+    """All that has to run, as context managers, anew with each call: to be entered in this order, left in reverse."""
+    readiness = providers.Singleton(
+        Readiness,
+        providers.Selector(
+            settings.provided.store,
+            memory=providers.List(),
+            nats=providers.List(nats_tenants.provided.is_ready),
+        ),
     )

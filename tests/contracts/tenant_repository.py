@@ -2,10 +2,12 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, joined, left, peers_of
+from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, a_stay_in, peers_of
 from wg_orchestrator.domain.errors import Conflict, PeerLimitReached
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
+from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.ports import TenantRepository
+from wg_orchestrator.domain.stay import Stay
 
 
 class TenantRepositoryContract:
@@ -22,21 +24,21 @@ class TenantRepositoryContract:
         assert repository.count() == 0
 
     async def test_a_committed_join_is_part_of_its_tenant(self, repository: TenantRepository) -> None:
-        event = joined(a_peer(1))
-        await repository.commit(event)
-        assert list(repository.get(ACME).stays) == [event.stay]
+        stay = a_stay_in(repository, a_peer(1))
+        await repository.commit(PeerJoined(stay))
+        assert list(repository.get(ACME).stays) == [stay]
         assert repository.count() == 1
 
     async def test_tenants_are_apart(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1), ACME))
-        await repository.commit(joined(a_peer(1), GLOBEX, number=2))
-        await repository.commit(left(a_peer(1), ACME))
-        assert peers_of(repository.get(ACME)) == []
-        assert peers_of(repository.get(GLOBEX)) == [a_peer(1)]
+        here, there = a_stay_in(repository, a_peer(1), ACME), a_stay_in(repository, a_peer(1), GLOBEX)
+        await repository.commit(PeerJoined(here))
+        await repository.commit(PeerJoined(there))
+        await repository.commit(PeerLeft(here, LeaveCause.LEFT))
+        assert list(repository.get(ACME).stays) == []
+        assert list(repository.get(GLOBEX).stays) == [there]
 
     async def test_a_tenant_is_forgotten_with_its_last_peer(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1)))
-        await repository.commit(left(a_peer(1)))
+        await come_and_go(repository, a_peer(1))
         assert repository.count() == 0
         newcomer = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
         assert newcomer.stay.peer.virtual_ip == self.NETWORK[1]
@@ -65,39 +67,41 @@ class TenantRepositoryContract:
         await repository.commit(again)
 
     async def test_of_two_claims_on_one_key_one_wins(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1, "100.64.0.1")))
+        first = a_stay_in(repository, a_peer(1, "100.64.0.1"))
+        await repository.commit(PeerJoined(first))
         with pytest.raises(Conflict):
-            await repository.commit(joined(a_peer(1, "100.64.0.2"), number=2))
-        assert peers_of(repository.get(ACME)) == [a_peer(1, "100.64.0.1")]
+            await repository.commit(PeerJoined(a_stay_in(repository, a_peer(1, "100.64.0.2"))))
+        assert list(repository.get(ACME).stays) == [first]
 
     async def test_a_stay_ends_once(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1)))
-        await repository.commit(joined(a_peer(2)))
-        await repository.commit(left(a_peer(1)))
+        leaver, other = a_stay_in(repository, a_peer(1)), a_stay_in(repository, a_peer(2))
+        await repository.commit(PeerJoined(leaver))
+        await repository.commit(PeerJoined(other))
+        await repository.commit(PeerLeft(leaver, LeaveCause.LEFT))
         with pytest.raises(Conflict):
-            await repository.commit(left(a_peer(1)))
-        assert peers_of(repository.get(ACME)) == [a_peer(2)]
+            await repository.commit(PeerLeft(leaver, LeaveCause.LEFT))
+        assert list(repository.get(ACME).stays) == [other]
 
     async def test_the_late_end_of_a_stay_does_not_end_the_next_one_of_an_equal_peer(
         self, repository: TenantRepository
     ) -> None:
-        await repository.commit(joined(a_peer(1)))
-        await repository.commit(left(a_peer(1), cause=LeaveCause.LOST))
-        again = joined(a_peer(1), number=2)
-        await repository.commit(again)
+        first = await come_and_go(repository, a_peer(1))
+        again = a_stay_in(repository, a_peer(1))
+        await repository.commit(PeerJoined(again))
         with pytest.raises(Conflict):
-            await repository.commit(left(a_peer(1)))
-        assert list(repository.get(ACME).stays) == [again.stay]
+            await repository.commit(PeerLeft(first, LeaveCause.LEFT))
+        assert list(repository.get(ACME).stays) == [again]
 
     async def test_followers_get_each_committed_event_once_and_in_order(self, repository: TenantRepository) -> None:
         seen: list[Committed] = []
         repository.follow(seen.append)
+        one, two, three = (a_stay_in(repository, a_peer(number)) for number in (1, 2, 3))
         events: list[MembershipEvent] = [
-            joined(a_peer(1)),
-            joined(a_peer(2)),
-            left(a_peer(1), cause=LeaveCause.LOST),
-            joined(a_peer(3)),
-            left(a_peer(3)),
+            PeerJoined(one),
+            PeerJoined(two),
+            PeerLeft(one, LeaveCause.LEFT),
+            PeerJoined(three),
+            PeerLeft(three, LeaveCause.LEFT),
         ]
         for event in events:
             await repository.commit(event)
@@ -106,37 +110,50 @@ class TenantRepositoryContract:
     async def test_a_commit_returns_what_the_followers_get(self, repository: TenantRepository) -> None:
         seen: list[Committed] = []
         repository.follow(seen.append)
-        returned = [await repository.commit(event) for event in (joined(a_peer(1)), left(a_peer(1)))]
+        stay = a_stay_in(repository, a_peer(1))
+        returned = [
+            await repository.commit(PeerJoined(stay)),
+            await repository.commit(PeerLeft(stay, LeaveCause.LEFT)),
+        ]
         assert returned == seen
 
     async def test_revisions_rise_with_each_event_of_a_tenant(self, repository: TenantRepository) -> None:
         revisions: list[int] = []
         repository.follow(lambda committed: revisions.append(committed.revision))
-        for number in range(1, 6):  # The tenant is forgotten each time, and its numbers go on.
-            await repository.commit(joined(a_peer(1), number=number))
+        for _ in range(5):  # The tenant is forgotten each time, and its numbers go on.
+            stay = a_stay_in(repository, a_peer(1))
+            await repository.commit(PeerJoined(stay))
             assert repository.get(ACME).revision == revisions[-1]
-            await repository.commit(left(a_peer(1), number=number))
+            await repository.commit(PeerLeft(stay, LeaveCause.LEFT))
         assert revisions == sorted(set(revisions))
         assert len(revisions) == 10
         assert 0 < revisions[-1] < 2**53
 
     async def test_followers_never_get_a_refused_event(self, repository: TenantRepository) -> None:
-        await repository.commit(joined(a_peer(1)))
+        await repository.commit(PeerJoined(a_stay_in(repository, a_peer(1))))
         seen: list[Committed] = []
         repository.follow(seen.append)
         with pytest.raises(Conflict):
-            await repository.commit(joined(a_peer(2, "100.64.0.1")))
+            await repository.commit(PeerJoined(a_stay_in(repository, a_peer(2, "100.64.0.1"))))
         assert seen == []
 
     async def test_an_event_is_applied_before_followers_get_it(self, repository: TenantRepository) -> None:
-        seen: list[tuple[type[PeerJoined | PeerLeft], int, bool]] = []
+        seen: list[tuple[type[MembershipEvent], int, bool]] = []
 
         def look(committed: Committed) -> None:
             tenant = repository.get(committed.event.stay.tenant_id)
             seen.append((type(committed.event), len(tenant.stays), tenant.revision == committed.revision))
 
         repository.follow(look)
-        await repository.commit(joined(a_peer(1)))
-        await repository.commit(joined(a_peer(2)))
-        await repository.commit(left(a_peer(1)))
+        one, two = a_stay_in(repository, a_peer(1)), a_stay_in(repository, a_peer(2))
+        await repository.commit(PeerJoined(one))
+        await repository.commit(PeerJoined(two))
+        await repository.commit(PeerLeft(one, LeaveCause.LEFT))
         assert seen == [(PeerJoined, 1, True), (PeerJoined, 2, True), (PeerLeft, 1, True)]
+
+
+async def come_and_go(repository: TenantRepository, peer: Peer) -> Stay:
+    stay = a_stay_in(repository, peer)
+    await repository.commit(PeerJoined(stay))
+    await repository.commit(PeerLeft(stay, LeaveCause.LEFT))
+    return stay

@@ -89,9 +89,11 @@ class Service(Endpoint):
 
 
 @asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Service]:
+async def running(*, adapt: Callable[[Container], object] = lambda _: None, **options: Any) -> AsyncIterator[Service]:
+    """`adapt` may change how the container makes things, before it makes any."""
     settings = Settings(**{"host": "127.0.0.1", "port": 0, "close_timeout": 2, "_env_file": None, **options})
     container = Container(settings=providers.Object(settings))
+    adapt(container)
     server = Server(container)
     serving = asyncio.create_task(server.serve())
     ready = asyncio.create_task(server.ready.wait())

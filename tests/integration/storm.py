@@ -15,9 +15,9 @@ from tests.integration import elsewhere
 from tests.integration.actor import Actor, assert_same_story, until
 from tests.integration.service import PATIENCE, RawClient, Service, join_message
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
-from wg_orchestrator.telemetry.telemetry import Telemetry
 
 KEY_IN_USE = 4004
 _OBSERVER = 0
@@ -28,8 +28,8 @@ _FAULTS: list[Place] = [
     (MembershipService, "size"),
     (WebSocketPeerNotifier, "welcome"),
     (WebSocketProtocol, "welcome"),
-    (Telemetry, "welcomed"),
-    (Telemetry, "joined"),
+    (PeerTelemetry, "welcomed"),
+    (PeerTelemetry, "joined"),
 ]
 """What a join needs after its commit."""
 

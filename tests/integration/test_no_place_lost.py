@@ -9,13 +9,13 @@ from tests.faults import Faults, Place
 from tests.integration.actor import Actor, until
 from tests.integration.service import PATIENCE, RawClient, Service, join_message, running
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket import endpoint
-from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier, _Channel
+from wg_orchestrator.adapters.websocket.channel import Channel, Flush
+from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.rfc6455.message import Notices
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
-from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire import v1
 
 PLACES: list[Place] = [
@@ -26,9 +26,10 @@ PLACES: list[Place] = [
     (Tenant, "admit"),
     (Tenant, "release"),
     (WebSocketPeerNotifier, "welcome"),
-    (_Channel, "welcome"),
-    (_Channel, "announce"),
-    (_Channel, "_write"),
+    (Channel, "welcome"),
+    (Channel, "announce"),
+    (Channel, "write"),
+    (Flush, "write"),
     (v1, "welcome"),
     (v1, "peer_entry"),
     (v1, "peer_removal"),
@@ -37,11 +38,11 @@ PLACES: list[Place] = [
     (WebSocketProtocol, "send"),
     (WebSocketProtocol, "run"),
     (WebSocketProtocol, "refuse"),
-    (Telemetry, "joined"),
-    (Telemetry, "welcomed"),
-    (Telemetry, "flushed"),
-    (Telemetry, "left"),
-    (Telemetry, "refused"),
+    (PeerTelemetry, "joined"),
+    (PeerTelemetry, "welcomed"),
+    (PeerTelemetry, "flushed"),
+    (PeerTelemetry, "left"),
+    (PeerTelemetry, "refused"),
 ]
 
 
@@ -81,7 +82,6 @@ async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_pict
     after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One peer leaves, one is refused, one joins, two look on: with the first of all calls failing, the second …"""
-    monkeypatch.setattr(endpoint, "RETRY_DELAY", 0.001)
     faults = Faults(monkeypatch, PLACES, after=after)
     struck: set[str] = set()
     with capture_logs():
@@ -90,7 +90,11 @@ async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_pict
 
 
 async def _strike_each_call(faults: Faults, struck: set[str]) -> None:
-    async with running(max_handshake_rate=0, close_timeout=0.05) as service:
+    async with running(
+        adapt=lambda container: container.sessions.add_kwargs(retry_delay=0.001),
+        max_handshake_rate=0,
+        close_timeout=0.05,
+    ) as service:
         for nth in range(200):
             tenant = f"tenant-{nth}"
             first, second, leaver = [await _join(service, tenant, number) for number in (1, 2, 3)]

@@ -14,7 +14,6 @@ from websockets.exceptions import InvalidStatus
 
 from tests.builders import a_key_text
 from tests.integration.service import PATIENCE, Client, RawClient, Service, join_message, refused, running
-from wg_orchestrator import telemetry
 from wg_orchestrator.client.client import TryAgainLater, follow
 
 
@@ -55,10 +54,11 @@ async def test_prometheus_is_told_what_happens_on_a_port_of_its_own(web: httpx2.
         assert (await web.get(f"http://{service.address}/metrics")).status_code == 404
 
 
-async def test_a_flood_of_refusals_is_summed_up_while_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "WINDOW", 1.5)
+async def test_a_flood_of_refusals_is_summed_up_while_the_service_runs() -> None:
     with capture_logs() as lines:
-        async with running(max_log_rate=0.5) as service:
+        async with running(
+            adapt=lambda container: container.telemetry.add_kwargs(window=1.5), max_log_rate=0.5
+        ) as service:
             for _ in range(5):
                 await refused(service, "[]")
             with anyio.fail_after(PATIENCE):

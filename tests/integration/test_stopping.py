@@ -20,15 +20,15 @@ RESTART = (1012, "service restart")
 @asynccontextmanager
 async def beginning_to_stop(service: Service) -> AsyncIterator[None]:
     """Nobody new can connect any more, and nobody has been closed yet."""
-    server, reached, proceed = service.server, asyncio.Event(), asyncio.Event()
-    release = server._release  # type: ignore[attr-defined]
+    sessions, reached, proceed = service.container.sessions(), asyncio.Event(), asyncio.Event()
+    let_go = sessions._let_go
 
-    async def held(longest: float) -> None:
+    async def held() -> None:
         reached.set()
         await proceed.wait()
-        await release(longest)
+        await let_go()
 
-    server._release = held  # type: ignore[attr-defined]
+    sessions._let_go = held  # type: ignore[method-assign]
     stopping = asyncio.create_task(service.stop())
     try:
         with anyio.fail_after(PATIENCE):

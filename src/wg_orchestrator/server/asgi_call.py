@@ -1,7 +1,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
@@ -81,8 +81,11 @@ class AsgiCall:
             raise TimeoutError
         if event["type"] == "websocket.disconnect":
             raise Gone
-        text: str | None = event.get("text")
-        return event["bytes"] if text is None else text
+        return _message(event)
+
+    def unread_messages(self) -> Iterator[str | bytes]:
+        """What the client has sent and the application has not received."""
+        return (_message(event) for event in self.unread if event["type"] == "websocket.receive")
 
     async def send(self, event: Event) -> None:
         if self._drained is not None:
@@ -106,3 +109,8 @@ class AsgiCall:
                 self._protocol.respond(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
         else:
             raise RuntimeError(f"unexpected ASGI event {kind!r}")
+
+
+def _message(event: Event) -> str | bytes:
+    text: str | None = event.get("text")
+    return event["bytes"] if text is None else text

@@ -8,6 +8,7 @@ from uvicorn.server import ServerState
 
 from wg_orchestrator.server.clock import Deadlines, LoopClock
 from wg_orchestrator.server.gate import Gate
+from wg_orchestrator.server.telemetry import ServerTelemetry
 from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -42,7 +43,7 @@ class ServerContext:
         self.limits = limits
         self.max_request_size = gate_limits.max_request_size
         self.gate = Gate(gate_limits, max_files)
-        self.telemetry = telemetry
+        self.telemetry = ServerTelemetry(telemetry)
         self.clock = clock = LoopClock()
         self.requests = Deadlines[Requesting](
             clock, gate_limits.request_timeout, lambda one: one.request_overdue(), gate_limits.max_pending

@@ -1,6 +1,5 @@
 import asyncio
 import math
-import random
 import resource
 import signal
 import socket
@@ -22,7 +21,6 @@ from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.memory import MemoryGauge, memory_limit
 from wg_orchestrator.server.request_protocol import RequestProtocol
 from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
-from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
 from wg_orchestrator.settings import Settings
 
 logger = structlog.get_logger("wg_orchestrator")
@@ -51,7 +49,7 @@ class Server(uvicorn.Server):
         self._container = container
         super().__init__(
             uvicorn.Config(
-                app := create_app(container),
+                create_app(container),
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -63,16 +61,18 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=settings.shutdown_timeout,
             )
         )
-        self._app = app
         self.config.load()
         self._certificate = _certificate(settings)
-        limits, telemetry = settings, container.telemetry()
+        limits = settings
         if settings.max_memory is None:
             limits = settings.model_copy(update={"max_memory": round(_SHARE_OF_MEMORY * (memory_limit() or 0))})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._context = ServerContext(self.config, self.server_state, settings, limits, max_files, telemetry)
-        telemetry.gauge("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
-        telemetry.gauge("tenants", "Tenants that have peers", container.tenants().count)
+        self._context = ServerContext(
+            self.config, self.server_state, settings, limits, max_files, container.telemetry()
+        )
+        telemetry = self._context.telemetry
+        telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
+        telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)
         self._memory = MemoryGauge() if limits.max_memory else None
         self.listener = self._listen()
         self._metrics = self._serve_metrics()
@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
             )
         ]
         self.started = True
-        self._context.telemetry.gauge("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
+        self._context.telemetry.watch("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
         self._on_serving()
         logger.info(
             "serving",
@@ -120,7 +120,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self._context.telemetry.lagged(self._context.clock.beat())
         if counter % round(1 / _TICK) == 0:
-            self._context.telemetry.sum_up()
+            self._container.telemetry().sum_up()
             if self._memory:
                 self._context.gate.measure_memory(self._memory.read())
         if self._certificate and counter % round(self._settings.tls_reload_interval / _TICK) == 0:
@@ -128,23 +128,21 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say that it is not ready; then let the peers go, at the pace at which another node takes them; then end."""
+        """Say that it is not ready; then end the application, which lets the peers go; then cut who has not gone."""
         self._container.readiness().stop()
         self._context.clock.stop()
         await self._pause(self._settings.shutdown_delay)
         for server in self.servers:
             server.close()
-        self._container.peers().stop()
-        self._container.notifier().stop()
-        grace = self._settings.shutdown_timeout
-        started = asyncio.get_running_loop().time()
-        self._app.state.ends_at = started + grace
-        await self._release(grace / 2)
-        left = grace - (asyncio.get_running_loop().time() - started)
-        self.config.timeout_graceful_shutdown = max(1, math.floor(left))
+        grace = self._container.grace()
+        grace.begin()
+        ending = asyncio.create_task(self.lifespan.shutdown())
+        while not ending.done():
+            await asyncio.wait([ending], timeout=_TICK)
+            if self.force_exit:
+                grace.cut()
+        self.config.timeout_graceful_shutdown = max(1, math.floor(grace.left()))
         await super().shutdown(sockets)
-        if self.force_exit:  # A second Ctrl-C spares the waiting for peers, not the application's end in good order.
-            await self.lifespan.shutdown()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP, or until `should_exit` is set."""
@@ -179,17 +177,6 @@ class Server(uvicorn.Server):
                 yield
         finally:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-    async def _release(self, longest: float) -> None:
-        """Close all peers, no faster than they may come to another node, but within `longest` seconds."""
-        peers = [one for one in self.server_state.connections if isinstance(one, WebSocketProtocol)]
-        random.shuffle(peers)
-        rate = max(self._settings.max_handshake_rate or math.inf, len(peers) / longest)
-        while peers:
-            for _ in range(min(len(peers), math.ceil(min(rate * _TICK, len(peers))))):
-                peers.pop().shutdown()
-            if peers:
-                await self._pause(_TICK)
 
     async def _pause(self, seconds: float) -> None:
         for _ in range(math.ceil(seconds / _TICK)):
@@ -227,7 +214,7 @@ class Server(uvicorn.Server):
         if port is None:
             return None
         try:
-            return start_http_server(port, host, self._context.telemetry.registry)
+            return start_http_server(port, host, self._container.telemetry().registry)
         except OSError as error:
             self.listener.close()
             raise CannotStart(f"can't listen on {host} port {port}: {error.strerror}") from error

@@ -1,9 +1,9 @@
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Phase
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener, Phase
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.rfc6455 import frames
 from wg_orchestrator.rfc6455.close import Close
@@ -27,8 +27,8 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_on_gone", "_phase", "_ping", "_reader",
-        "_room", "_source", "_transport",
+        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_listener", "_phase", "_ping", "_reader",
+        "_room", "_source", "_transport", "_unheard",
     )  # fmt: skip
 
     def __init__(self, context: ServerContext, source: str) -> None:
@@ -39,7 +39,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._handshake: Handshake | None = None
         self._reader: FrameReader | None = None
         self._call: AsgiCall | None = None
-        self._on_gone: Callable[[str], None] | None = None
+        self._listener: Listener | None = None
+        self._unheard: tuple[str | bytes, ...] = ()
         self._ending = ""
         self._deadline: Deadlines[Upgraded] | None = None
         self._ping = b""
@@ -106,10 +107,10 @@ class WebSocketProtocol(asyncio.Protocol):
     async def deny(self, status: int, reason: str) -> None:
         self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())
 
-    async def accept(self) -> None:
+    async def accept(self, subprotocol: str | None = None) -> None:
         if self._call is not None:
             await self._call.receive()  # The event that there is a connection.
-        self.open((), None)
+        self.open((), subprotocol)
 
     async def first_message(self) -> str | bytes:
         if self._phase is not Phase.OPEN or self._call is None:
@@ -125,13 +126,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
-        unread = self._call.unread if self._call else ()
+        # What came together with the join message.
+        self._unheard = tuple(self._call.unread_messages()) if self._call else ()
         self._call = self._handshake = None
         if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
-        if any("bytes" in event for event in unread):  # It came together with the join message.
-            self.close(closes.TEXT_ONLY)
 
     def send(self, notices: Notices) -> None:
         if self._phase is Phase.OPEN and not self._transport.is_closing():
@@ -147,13 +147,16 @@ class WebSocketProtocol(asyncio.Protocol):
             self.resume_reading()
             self._end(close.code, close.reason)
 
-    async def run(self, on_gone: Callable[[str], None]) -> None:
+    async def run(self, listener: Listener) -> None:
         if self._phase is not Phase.OPEN:
-            on_gone(self._ending)
+            listener.gone(self._ending)
             return
-        self._on_gone = on_gone
+        self._listener = listener
         self.resume_reading()
         self._await(self._context.pings)
+        unheard, self._unheard = self._unheard, ()
+        for message in unheard:
+            listener.heard(message)
 
     # What the ASGI call does
 
@@ -188,7 +191,7 @@ class WebSocketProtocol(asyncio.Protocol):
         return self._phase is Phase.CONNECTING
 
     def call_ended(self, ending: Close) -> None:
-        if self._on_gone is not None:
+        if self._listener is not None:
             return  # The connection was handed over and goes on.
         if self._phase is Phase.CONNECTING:
             self.respond(500, (), b"internal error")
@@ -246,8 +249,8 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._call is not None:
                 self._call.deliver({"type": "websocket.receive", field: content})
                 self._transport.pause_reading()
-            elif opcode is Opcode.BINARY:
-                self.close(closes.TEXT_ONLY)
+            elif self._listener is not None:
+                self._listener.heard(content)
 
     def _spend(self) -> None:
         clock = self._context.clock
@@ -292,9 +295,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _end(self, code: int, reason: str) -> None:
         """Tell whoever lives on this connection that it has ended: the application or the new owner, once."""
-        call, on_gone, self._on_gone, self._ending = self._call, self._on_gone, None, self._ending or reason
-        if on_gone is not None:
-            on_gone(reason)
+        call, listener, self._listener, self._ending = self._call, self._listener, None, self._ending or reason
+        if listener is not None:
+            listener.gone(reason)
         elif call is not None:
             call.resume_writing()
             call.deliver({"type": "websocket.disconnect", "code": code, "reason": reason})

@@ -55,14 +55,18 @@ class Node:
             self.telemetry,
         )
         self.notifier = RecordingNotifier()
+        self._stays: dict[tuple[TenantId, Peer], Stay] = {}
         self.membership = MembershipService(self.tenants, self.notifier, max_tenants)
 
-    async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Stay, Subscriber]:
+    async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
         subscriber = Subscriber()
-        return await self.membership.join(tenant_id, a_name(number), a_key(number), subscriber), subscriber
+        stay = await self.membership.join(tenant_id, a_name(number), a_key(number), subscriber)
+        self._stays[tenant_id, stay.peer] = stay
+        return stay.peer, subscriber
 
-    async def leave(self, stay: Stay) -> None:
-        await self.membership.leave(stay)
+    async def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
+        """End the last stay that it has had here."""
+        await self.membership.leave(self._stays[tenant_id, peer])
 
     def peers(self, tenant_id: TenantId = ACME) -> set[Peer]:
         return set(peers_of(self.tenants.get(tenant_id)))

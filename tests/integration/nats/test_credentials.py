@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.builders import a_peer, joined
+from tests.builders import a_peer, a_stay_in
 from tests.integration.nats.nodes import NETWORK, Node, running
 from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+from wg_orchestrator.domain.events import PeerJoined
 
 SEED = 18 << 3
 ANY = -1
@@ -84,7 +85,7 @@ async def test_a_credentials_file(tmp_path: Path) -> None:
             node.telemetry,
         )
         async with running(node):
-            await node.tenants.commit(joined(a_peer(1)))
+            await node.tenants.commit(PeerJoined(a_stay_in(node.tenants, a_peer(1))))
             assert node.tenants.count() == 1
         stranger = a_credentials_file(tmp_path / "stranger.creds", Identity("account"))
         with pytest.raises(NotHeard, match=r"can't connect: .*[Aa]uthorization"):

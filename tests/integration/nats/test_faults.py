@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.builders import ACME, a_peer, joined, left
+from tests.builders import ACME, a_peer, a_stay_in
+from tests.fakes import Joined, Left
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats import claims, lease
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.stream import Entry
 from wg_orchestrator.domain.errors import Unavailable
+from wg_orchestrator.domain.events import PeerJoined
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ async def test_the_peers_of_a_lost_node_leave_once(
         await lost.tenants._connection.client.close()
         monkeypatch.setattr(lost.tenants._connection, "connect", asyncio.Event().wait)
         await until(lambda: len(one.peers()) == len(two.peers()) == 2)
-        gone = [left(a_peer(number)) for number in range(3, 13)]
+        gone = [Left(a_peer(number)) for number in range(3, 13)]
         assert sorted(map(str, watcher.seen[-10:])) == sorted(map(str, gone))
         assert watcher.seen[-10:] == other_watcher.seen[-10:]
         assert not lost.tenants.is_ready()
@@ -62,7 +64,7 @@ async def test_a_node_that_comes_back_puts_its_peers_back_unless_they_are_elsewh
         await until(lambda: one.peers() == {a_peer(1)})
         moved, moved_subscriber = await one.join(2)
         assert moved == a_peer(2)
-        await one.tenants.commit(joined(taker := a_peer(9, "100.64.0.3")))
+        await one.tenants.commit(PeerJoined(a_stay_in(one.tenants, taker := a_peer(9, "100.64.0.3"))))
         release()
         await until(lambda: one.peers() == two.peers() == {a_peer(1), moved, taker, stays})
         await until(two.tenants.is_ready)
@@ -106,7 +108,7 @@ async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(se
         await stream.publish([Entry(stream.subjects.peer(late.place), encode(late), 0)])
         peer, _ = await node.join(3)
         await until(lambda: not node.tenants._ledger.stale)
-        assert watcher.seen[1:] == [joined(peer)]
+        assert watcher.seen[1:] == [Joined(peer)]
 
 
 async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +136,7 @@ async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.Mo
         await until(lambda: newcomer in one.peers())
         for subscribed, before in zip((watcher, far_watcher), told, strict=True):
             since = subscribed.seen[len(before) :]
-            assert sorted(map(str, since)) == sorted(map(str, [left(leaver), left(far_leaver), joined(newcomer)]))
+            assert sorted(map(str, since)) == sorted(map(str, [Left(leaver), Left(far_leaver), Joined(newcomer)]))
         assert watcher.picture() == far_watcher.picture() == subscriber.picture()
         assert not watcher.ended
         assert not far_watcher.ended
@@ -176,5 +178,5 @@ async def test_a_join_of_which_nobody_knows_whether_it_happened_is_undone(
         await one.tenants._claims._catch_up()
         ledger = one.tenants._ledger
         await until(lambda: one.peers() == two.peers() == {a_peer(1)} and not ledger.ghosts)
-        assert watcher.seen[1:] in ([], [joined(a_peer(2)), left(a_peer(2))])
+        assert watcher.seen[1:] in ([], [Joined(a_peer(2)), Left(a_peer(2))])
         assert (await one.join(2))[0].virtual_ip in (NETWORK[2], NETWORK[3])

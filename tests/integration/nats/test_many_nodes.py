@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_peer, joined, left
-from tests.fakes import Welcome
+from tests.builders import ACME, GLOBEX, a_key, a_peer, a_stay_in
+from tests.fakes import Joined, Left, Welcome
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats import claims
@@ -11,6 +11,7 @@ from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
+from wg_orchestrator.domain.events import PeerJoined
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -22,10 +23,10 @@ async def test_peers_of_two_nodes_see_each_other_as_on_one(server: NatsServer) -
         second_peer, second = await two.join(2)
         await until(lambda: len(first.seen) == 2)
         assert second.seen == [Welcome(a_peer(2), (a_peer(1),))]
-        assert first.seen[1:] == [joined(a_peer(2))]
+        assert first.seen[1:] == [Joined(a_peer(2))]
         await two.leave(second_peer)
         await until(lambda: len(first.seen) == 3)
-        assert first.seen[2:] == [left(a_peer(2))]
+        assert first.seen[2:] == [Left(a_peer(2))]
 
 
 async def test_all_nodes_have_one_order_and_no_address_twice(server: NatsServer) -> None:
@@ -40,7 +41,7 @@ async def test_all_nodes_have_one_order_and_no_address_twice(server: NatsServer)
         pictures = [set(subscriber.picture().values()) for _, subscriber in results[60:]]
         assert pictures == [set(peers[60:])] * 60
         # Whatever two peers were both told, they were told in the same order.
-        leaves = {left(peer) for peer in peers[:60]}
+        leaves = {Left(peer) for peer in peers[:60]}
         tellings = [[told for told in subscriber.seen if told in leaves] for _, subscriber in results[60:]]
         assert tellings == [tellings[0]] * 60
         assert len(tellings[0]) == 60
@@ -121,8 +122,8 @@ async def test_a_node_that_stops_takes_its_peers_along(server: NatsServer) -> No
             await two.join(3)
             await until(lambda: len(one.peers()) == 3)
         await until(lambda: one.peers() == {a_peer(1)})
-        assert watcher.seen[1:] == [joined(a_peer(2)), joined(a_peer(3)), left(a_peer(2)), left(a_peer(3))] or (
-            watcher.seen[3:] == [left(a_peer(3)), left(a_peer(2))]
+        assert watcher.seen[1:] == [Joined(a_peer(2)), Joined(a_peer(3)), Left(a_peer(2)), Left(a_peer(3))] or (
+            watcher.seen[3:] == [Left(a_peer(3)), Left(a_peer(2))]
         )
         assert (await one.join(2))[0].public_key == a_key(2)
         await until(lambda: not one.tenants._ledger.stale)
@@ -151,7 +152,7 @@ async def test_a_stream_for_another_network_is_not_used(server: NatsServer) -> N
         with pytest.raises(StoreUnusable, match="not for network"):
             await other._stream.ensure()
         with pytest.raises(Unavailable):
-            await other.commit(joined(a_peer(1)))
+            await other.commit(PeerJoined(a_stay_in(other, a_peer(1))))
         await other._connection.close()
 
 

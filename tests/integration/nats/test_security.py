@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import a_peer, joined
+from tests.builders import a_peer, a_stay_in
 from tests.certificates import write_certificate
 from tests.integration.nats.nodes import NETWORK, Node, running
 from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+from wg_orchestrator.domain.events import PeerJoined
 
 
 async def test_tls_both_ways_and_a_password(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ async def test_tls_both_ways_and_a_password(tmp_path: Path) -> None:
             node.telemetry,
         )
         async with running(node):
-            await node.tenants.commit(joined(a_peer(1)))
+            await node.tenants.commit(PeerJoined(a_stay_in(node.tenants, a_peer(1))))
             assert node.tenants.count() == 1
     finally:
         server.kill()

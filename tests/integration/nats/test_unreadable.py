@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from tests.builders import ACME, a_key_text, a_peer, joined
+from tests.builders import ACME, a_key_text, a_peer
+from tests.fakes import Joined
 from tests.integration.nats.nodes import Node, a_stream, running, until
 from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.feed import FeedBroken
@@ -99,7 +100,7 @@ async def test_what_no_node_would_write_is_passed_over_and_counted_once(
             await until(late.tenants.is_ready)
             assert counted(late) == found
         assert node.tenants._feed is feed
-        assert watcher.seen[1:] == [joined(a_peer(2))]
+        assert watcher.seen[1:] == [Joined(a_peer(2))]
         said = capsys.readouterr().out
         assert said.count("unreadable message") == len(BAD) + found
         assert "Traceback" not in said

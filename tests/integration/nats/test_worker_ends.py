@@ -134,7 +134,8 @@ def test_of_two_signals_that_come_at_once_the_order_does_not_matter(order: tuple
 
 def test_a_worker_that_heeds_no_signal_ends_after_its_supervisor() -> None:
     script = (
-        "import signal, wg_orchestrator.workers as w; signal.signal(signal.SIGTERM, signal.SIG_IGN); w.SPARE_TIME = 0\n"
+        "import signal, wg_orchestrator.server.workers as w\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nw.SPARE_TIME = 0\n"
         "w.end_with_supervisor(0.1)\nw.tell_supervisor(w.SERVING)\nwhile True: pass"
     )
     ours, theirs = socket.socketpair()

@@ -71,7 +71,11 @@ def a_context(application: Any = None, max_files: int = 1024, **limits: Any) -> 
 
 
 def refusals(context: ServerContext) -> dict[str, float]:
-    (metric,) = [metric for metric in context.telemetry.registry.collect() if metric.name == "wg_orchestrator_refusals"]
+    (metric,) = [
+        metric
+        for metric in context.telemetry._telemetry.registry.collect()
+        if metric.name == "wg_orchestrator_refusals"
+    ]
     return {one.labels["reason"]: one.value for one in metric.samples if one.name.endswith("total")}
 
 

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame
 from websockets.frames import Opcode as TheirOpcode
 
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
 from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
 from wg_orchestrator.rfc6455.handshake import Headers, Request
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -18,6 +18,7 @@ from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
 from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire.close_codes import TEXT_ONLY
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -109,6 +110,18 @@ async def upgraded(application: Application, **limits: Any) -> tuple[WebSocketPr
     return protocol, transport, state
 
 
+class Ear:
+    """A Listener, as that of a peer of v1."""
+
+    def __init__(self, connection: Connection, gone: Callable[[str], None]) -> None:
+        self._connection = connection
+        self.gone = gone
+
+    def heard(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self._connection.close(TEXT_ONLY)
+
+
 class Joined:
     """An application that takes the connection over, as the peers' endpoint does."""
 
@@ -120,7 +133,7 @@ class Joined:
         await connection.accept()
         await connection.first_message()
         connection.welcome(Text(b"welcome"))
-        await connection.run(self.count)
+        await connection.run(Ear(connection, self.count))
 
     def count(self, reason: str) -> None:
         self.gone += 1
@@ -278,7 +291,7 @@ async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
         await connection.accept()
         await commit.wait()
         connection.welcome(Text(b"welcome"))
-        await connection.run(reasons.append)
+        await connection.run(Ear(connection, reasons.append))
 
     protocol, transport, _ = await upgraded(slow)
     end(protocol)

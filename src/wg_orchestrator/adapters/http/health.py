@@ -1,22 +1,18 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
 
 class Readiness:
-    """Whether the service takes peers."""
+    """Whether the service takes peers: it is started, not stopped, and every one of `requirements` is met."""
 
-    def __init__(self) -> None:
+    def __init__(self, requirements: Iterable[Callable[[], bool]] = ()) -> None:
         self._running = False
-        self._requirements: list[Callable[[], bool]] = []
+        self._requirements = tuple(requirements)
 
     def __bool__(self) -> bool:
         return self._running and all(is_met() for is_met in self._requirements)
-
-    def require(self, is_met: Callable[[], bool]) -> None:
-        """Take no peers while this is not so."""
-        self._requirements.append(is_met)
 
     def start(self) -> None:
         self._running = True

@@ -16,6 +16,7 @@ from wg_orchestrator.adapters.nats.lease import NodeLease, parse_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
 from wg_orchestrator.domain.errors import Conflict, Unavailable
 from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import Network
@@ -61,10 +62,9 @@ class NatsTenantRepository:
         self._claims = Claims(self._stream, self._ledger, self._position)
         self._lease = NodeLease(self._stream, self._ledger)
         self._reader = ClaimReader(network)
-        self._telemetry = telemetry
+        self._telemetry = StoreTelemetry(telemetry)
         # Once it has caught up.
         self._feed: Feed | None = None
-        self._farewell = FAREWELL_TIME
 
     def get(self, tenant_id: TenantId) -> Tenant:
         return self._ledger.tenant(tenant_id)
@@ -105,14 +105,17 @@ class NatsTenantRepository:
         return has_caught_up and self._ledger.is_open() and self._lease.node is not None
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep up with the stream. At the end the node's lease is given up, and so are all claims that it still has."""
+    async def running(self, time_left: Callable[[], float] = lambda: FAREWELL_TIME) -> AsyncIterator[None]:
+        """Keep up with the stream. At the end the node's lease is given up, and so are all claims that it still has.
+
+        That takes no longer than the seconds that are left then, give or take a moment, whether or not NATS answers.
+        """
         lease = asyncio.create_task(self._lease.keep(lambda: self._feed is not None))
         running = asyncio.create_task(self._run())
         try:
             yield
         finally:
-            with anyio.move_on_after(self._farewell, shield=True):
+            with anyio.move_on_after(max(LEAST_FAREWELL_TIME, time_left()), shield=True):
                 lease.cancel()
                 await asyncio.wait([lease])
                 try:
@@ -123,10 +126,6 @@ class NatsTenantRepository:
             await asyncio.wait([running], timeout=CLOSING_TIME)
             with anyio.move_on_after(CLOSING_TIME, shield=True):
                 await self._connection.close()
-
-    def hurry(self, seconds: float) -> None:
-        """Have the end of `running` take no longer than that, give or take a moment, whether or not NATS answers."""
-        self._farewell = max(LEAST_FAREWELL_TIME, seconds)
 
     # Commits
 

@@ -1,13 +1,14 @@
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
+from typing import Any
 
 import anyio
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 from starlette.websockets import WebSocketState
 
-from wg_orchestrator.adapters.websocket.connection import Gone
+from wg_orchestrator.adapters.websocket.connection import Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -36,14 +37,14 @@ class AsgiConnection:
         self._close: Close | None = None
         self._gone = False
         self._ending = ""
-        self._on_gone: Callable[[str], None] | None = None
+        self._listener: Listener | None = None
 
     async def deny(self, status: int, reason: str) -> None:
         await self._websocket.send_denial_response(PlainTextResponse(reason, status))
 
-    async def accept(self) -> None:
+    async def accept(self, subprotocol: str | None = None) -> None:
         try:
-            await self._websocket.accept()
+            await self._websocket.accept(subprotocol)
         except OSError as error:
             raise Gone from error
 
@@ -52,8 +53,7 @@ class AsgiConnection:
             event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
             raise Gone
-        text: str | None = event.get("text")
-        return event["bytes"] if text is None else text
+        return _message(event)
 
     async def refuse(self, close: Close) -> None:
         if self._websocket.application_state is WebSocketState.DISCONNECTED:
@@ -83,15 +83,16 @@ class AsgiConnection:
             self._close = close
             self._end(close.reason)
 
-    async def run(self, on_gone: Callable[[str], None]) -> None:
-        self._on_gone = on_gone
+    async def run(self, listener: Listener) -> None:
         if self._gone:
-            on_gone(self._ending)
+            listener.gone(self._ending)
+        else:
+            self._listener = listener
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._write)
-                    self._end(_CAUSES.get(await self._read(), "closed by the peer"))
+                    self._end(_CAUSES.get(await self._read(listener), "closed by the peer"))
         finally:
             self._end("connection lost")
             if self._close is not None:
@@ -109,11 +110,10 @@ class AsgiConnection:
         except WebSocketDisconnect:
             self._end("connection lost")
 
-    async def _read(self) -> int:
-        """The close code, when the client is gone. Text is ignored: a client may send keep-alives."""
+    async def _read(self, listener: Listener) -> int:
+        """The close code, when the client is gone."""
         while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
-            if event.get("text") is None:
-                self.close(closes.TEXT_ONLY)
+            listener.heard(_message(event))
         code: int = event.get("code", 1005)
         return code
 
@@ -122,5 +122,10 @@ class AsgiConnection:
             return
         self._gone, self._ending = True, reason
         self._scope.cancel()
-        if self._on_gone is not None:
-            self._on_gone(reason)
+        if self._listener is not None:
+            self._listener.gone(reason)
+
+
+def _message(event: MutableMapping[str, Any]) -> str | bytes:
+    text: str | None = event.get("text")
+    return event["bytes"] if text is None else text

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -20,26 +19,8 @@ class Gone(OSError):
     """The client has ended the connection, or it was lost."""
 
 
-class Connection(Protocol):
-    """A client's WebSocket. First it is awaited; from its welcome on nothing waits and nothing raises: what can't be
-    sent then ends the connection.
-    """
-
-    async def deny(self, status: int, reason: str) -> None:
-        """Answer the handshake with an HTTP status instead. Raises Gone."""
-        ...
-
-    async def accept(self) -> None:
-        """Open the WebSocket. Raises Gone."""
-        ...
-
-    async def first_message(self) -> str | bytes:
-        """What the client sends first. Raises Gone, or TimeoutError unless it comes within the join timeout."""
-        ...
-
-    async def refuse(self, close: Close) -> None:
-        """Close instead of a welcome. If the client is gone, do nothing."""
-        ...
+class Recipient(Protocol):
+    """Where a peer is told things. Nothing here waits and nothing raises: what can't be sent ends the connection."""
 
     def welcome(self, welcome: Text) -> None:
         """Queue the first message. It may be of any size: the outbox's bound is for what comes after it."""
@@ -57,8 +38,38 @@ class Connection(Protocol):
         """End the connection with this close frame; if it has ended, do nothing."""
         ...
 
-    async def run(self, on_gone: Callable[[str], None]) -> None:
-        """Let the connection live. `on_gone` is called exactly once, as soon as the peer can't be told anything
-        any more, with the cause, one of a few phrases. May return before that: then the connection goes on by itself.
-        """
+
+class Listener(Protocol):
+    """Who hears of what comes from a peer."""
+
+    def heard(self, message: str | bytes) -> None:
+        """The peer has sent a text or a binary message after its first one."""
+        ...
+
+    def gone(self, reason: str) -> None:
+        """The peer can't be told anything any more; `reason` is one of a few phrases. Called exactly once."""
+        ...
+
+
+class Connection(Recipient, Protocol):
+    """A client's WebSocket. First it is awaited; from its welcome on it is a Recipient, which a Listener hears of."""
+
+    async def deny(self, status: int, reason: str) -> None:
+        """Answer the handshake with an HTTP status instead. Raises Gone."""
+        ...
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        """Open the WebSocket. Raises Gone."""
+        ...
+
+    async def first_message(self) -> str | bytes:
+        """What the client sends first. Raises Gone, or TimeoutError unless it comes within the join timeout."""
+        ...
+
+    async def refuse(self, close: Close) -> None:
+        """Close instead of a welcome. If the client is gone, do nothing."""
+        ...
+
+    async def run(self, listener: Listener) -> None:
+        """Let the connection live. May return before it is gone: then it goes on by itself."""
         ...

@@ -4,12 +4,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.builders import ACME, a_key, a_name, a_peer, joined, left
+from tests.builders import ACME, a_key, a_name, a_peer, apply, joined, left, peers_of
 from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
-from wg_orchestrator.domain.events import PeerJoined
+from wg_orchestrator.domain.events import LeaveCause, PeerJoined
 from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.peer import PublicKey, VirtualIP
+from wg_orchestrator.domain.stay import StayId
+
+STAY = StayId("me-1")
 
 
 def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100) -> ExpectingTenant:
@@ -18,76 +21,76 @@ def a_tenant(network: str = "100.64.0.0/10", max_peers: int = 100) -> ExpectingT
 
 def test_the_address_of_an_expected_peer_is_offered_to_nobody_else() -> None:
     tenant = a_tenant()
-    tenant.expect(tenant.admit(a_name(1), a_key(1)))
-    second = tenant.admit(a_name(2), a_key(2))
-    assert second == joined(a_peer(2))
+    tenant.expect(tenant.admit(STAY, a_name(1), a_key(1)))
+    second = tenant.admit(STAY, a_name(2), a_key(2))
+    assert second.stay.peer == a_peer(2)
     tenant.expect(second)
     with pytest.raises(Conflict):
         tenant.expect(joined(a_peer(3, "100.64.0.2")))
-    tenant.apply(second)
-    assert list(tenant.peers) == [a_peer(2)]
+    apply(tenant, second)
+    assert peers_of(tenant) == [a_peer(2)]
     assert tenant.expects
 
 
 def test_what_is_forgone_was_never_there() -> None:
     tenant = a_tenant()
-    events = [tenant.admit(a_name(1), a_key(1))]
+    events = [tenant.admit(STAY, a_name(1), a_key(1))]
     tenant.expect(events[0])
     for number in (2, 3):
-        events.append(tenant.admit(a_name(number), a_key(number)))
+        events.append(tenant.admit(STAY, a_name(number), a_key(number)))
         tenant.expect(events[-1])
     tenant.forgo(events[1])
     tenant.forgo(events[0])
     tenant.forgo(events[0])
-    assert tenant.admit(a_name(4), a_key(4)).peer.virtual_ip == a_peer(1).virtual_ip
-    tenant.apply(joined(a_peer(5, "100.64.0.1")))
-    assert tenant.admit(a_name(4), a_key(4)).peer.virtual_ip == a_peer(2).virtual_ip
-    tenant.apply(joined(a_peer(6, "100.64.0.2")))
-    assert tenant.admit(a_name(4), a_key(4)).peer.virtual_ip == a_peer(4).virtual_ip
+    assert tenant.admit(STAY, a_name(4), a_key(4)).stay.peer.virtual_ip == a_peer(1).virtual_ip
+    apply(tenant, joined(a_peer(5, "100.64.0.1")))
+    assert tenant.admit(STAY, a_name(4), a_key(4)).stay.peer.virtual_ip == a_peer(2).virtual_ip
+    apply(tenant, joined(a_peer(6, "100.64.0.2")))
+    assert tenant.admit(STAY, a_name(4), a_key(4)).stay.peer.virtual_ip == a_peer(4).virtual_ip
 
 
 def test_a_released_address_is_forgone_to_where_it_was() -> None:
     tenant = a_tenant("10.0.0.0/30")
     for number in (1, 2):
-        tenant.apply(joined(a_peer(number, f"10.0.0.{number}")))
+        apply(tenant, joined(a_peer(number, f"10.0.0.{number}")))
     for number in (1, 2):
-        tenant.apply(left(a_peer(number, f"10.0.0.{number}")))
-    taken = tenant.admit(a_name(3), a_key(3))
+        apply(tenant, left(a_peer(number, f"10.0.0.{number}")))
+    taken = tenant.admit(STAY, a_name(3), a_key(3))
     tenant.expect(taken)
-    assert str(tenant.admit(a_name(1), a_key(1)).peer.virtual_ip) == "10.0.0.2"
+    assert str(tenant.admit(STAY, a_name(1), a_key(1)).stay.peer.virtual_ip) == "10.0.0.2"
     tenant.forgo(taken)
-    assert str(tenant.admit(a_name(4), a_key(4)).peer.virtual_ip) == "10.0.0.1"
-    assert str(tenant.admit(a_name(1), a_key(1)).peer.virtual_ip) == "10.0.0.1"
+    assert str(tenant.admit(STAY, a_name(4), a_key(4)).stay.peer.virtual_ip) == "10.0.0.1"
+    assert str(tenant.admit(STAY, a_name(1), a_key(1)).stay.peer.virtual_ip) == "10.0.0.1"
 
 
 def test_another_nodes_peer_may_come_to_an_expected_address() -> None:
     tenant = a_tenant()
-    overtaken = tenant.admit(a_name(1), a_key(1))
+    overtaken = tenant.admit(STAY, a_name(1), a_key(1))
     tenant.expect(overtaken)
-    tenant.apply(joined(a_peer(9, "100.64.0.1")))
-    tenant.apply(left(a_peer(9, "100.64.0.1")))
+    apply(tenant, joined(a_peer(9, "100.64.0.1")))
+    apply(tenant, left(a_peer(9, "100.64.0.1")))
     later = joined(a_peer(2, "100.64.0.1"))
     tenant.expect(later)
     tenant.forgo(overtaken)
-    assert tenant.admit(a_name(9), a_key(9)).peer.virtual_ip == a_peer(2).virtual_ip
+    assert tenant.admit(STAY, a_name(9), a_key(9)).stay.peer.virtual_ip == a_peer(2).virtual_ip
 
 
 def test_expected_peers_count() -> None:
     tenant = a_tenant("10.0.0.0/30", max_peers=2)
     for number in (1, 2):
-        tenant.expect(tenant.admit(a_name(number), a_key(number)))
+        tenant.expect(tenant.admit(STAY, a_name(number), a_key(number)))
     with pytest.raises(PeerLimitReached):
-        tenant.admit(a_name(3), a_key(3))
+        tenant.admit(STAY, a_name(3), a_key(3))
     narrow = a_tenant("10.0.0.1/32")
-    narrow.expect(narrow.admit(a_name(1), a_key(1)))
+    narrow.expect(narrow.admit(STAY, a_name(1), a_key(1)))
     with pytest.raises(NoAddressLeft):
-        narrow.admit(a_name(2), a_key(2))
+        narrow.admit(STAY, a_name(2), a_key(2))
 
 
 def test_a_tenant_is_not_empty_while_somebody_is_expected() -> None:
     tenant = a_tenant()
     assert tenant.is_empty
-    first = tenant.admit(a_name(1), a_key(1))
+    first = tenant.admit(STAY, a_name(1), a_key(1))
     tenant.expect(first)
     assert not tenant.is_empty
     tenant.forgo(first)
@@ -107,7 +110,7 @@ def test_a_decision_costs_the_same_however_many_are_expected(monkeypatch: pytest
     monkeypatch.setattr(IPAllocator, "candidates", counting)
     tenant = a_tenant(max_peers=10_000)
     for number in range(2000):
-        tenant.expect(tenant.admit(a_name(number), a_key(number)))
+        tenant.expect(tenant.admit(STAY, a_name(number), a_key(number)))
     assert looked_at <= 3 * 2000
 
 
@@ -118,12 +121,12 @@ def test_whatever_happens_the_next_address_is_the_first_candidate_that_nobody_is
     expected: list[PeerJoined] = []
     for number in range(1, 401):
         key = a_key(chance.choice([number, max(1, number - 30)]))
-        if key not in {peer.public_key for peer in tenant.peers}:
-            spoken_for = {event.peer.virtual_ip for event in expected}
+        if key not in {peer.public_key for peer in peers_of(tenant)}:
+            spoken_for = {event.stay.peer.virtual_ip for event in expected}
             free = [one for one in tenant._addresses.candidates(key) if one not in spoken_for]
             if free:
-                event = tenant.admit(a_name(number), key)
-                assert event.peer.virtual_ip == free[0]
+                event = tenant.admit(STAY, a_name(number), key)
+                assert event.stay.peer.virtual_ip == free[0]
                 tenant.expect(event)
                 expected.append(event)
         action = chance.random()
@@ -132,8 +135,8 @@ def test_whatever_happens_the_next_address_is_the_first_candidate_that_nobody_is
         elif expected and action < 0.8:
             event = expected.pop(chance.randrange(len(expected)))
             try:
-                tenant.apply(event)
+                apply(tenant, event)
             except Conflict:  # Its key is in by now.
                 tenant.forgo(event)
-        elif tenant.peers and action < 0.95:
-            tenant.apply(left(chance.choice(list(tenant.peers))))
+        elif tenant.stays and action < 0.95:
+            apply(tenant, tenant.release(chance.choice(list(tenant.stays)), LeaveCause.LEFT))

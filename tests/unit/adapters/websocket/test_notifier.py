@@ -7,8 +7,8 @@ import pytest
 
 from tests.builders import a_peer
 from tests.contracts.peer_notifier import Members, PeerNotifierContract
-from wg_orchestrator.adapters.websocket import notifier as module
-from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -18,7 +18,7 @@ from wg_orchestrator.wire.close_codes import INTERNAL_ERROR, SERVICE_RESTART, TR
 
 
 class RecordingConnection:
-    """A Connection that keeps what it is given."""
+    """A Recipient that keeps what it is given."""
 
     def __init__(self) -> None:
         self.sent: list[Notices] = []
@@ -33,9 +33,6 @@ class RecordingConnection:
     def close(self, close: Close) -> None:
         self.closed_with = close
 
-    async def run(self, on_gone: Callable[[], None]) -> None:
-        raise AssertionError("the notifier only writes")
-
     def messages(self) -> list[dict[str, Any]]:
         for notices in self.sent:
             assert notices.wire == b"".join(text.frame for text in notices.texts) != b""
@@ -43,14 +40,14 @@ class RecordingConnection:
 
 
 async def flushed(notifier: WebSocketPeerNotifier) -> None:
-    while any(channel._pending for channel in notifier._channels.values()):
+    while any(channel.is_scheduled for channel in notifier._channels.values()):
         await asyncio.sleep(0)
 
 
 class TestWebSocketPeerNotifier(PeerNotifierContract):
     @pytest.fixture
     def notifier(self) -> WebSocketPeerNotifier:
-        return WebSocketPeerNotifier(Telemetry(100))
+        return WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
 
     @pytest.fixture
     def subscribe(self) -> Callable[[], RecordingConnection]:
@@ -75,7 +72,7 @@ def _plain(message: dict[str, Any]) -> tuple[Any, ...]:
 
 
 async def test_notices_that_come_together_go_out_together() -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, connections = Members(notifier), [RecordingConnection() for _ in range(3)]
     for number, connection in enumerate(connections, 1):
         members.come(a_peer(number), connection)
@@ -88,7 +85,7 @@ async def test_notices_that_come_together_go_out_together() -> None:
 
 
 async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
     for number in range(2, 20):
@@ -97,25 +94,24 @@ async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
         assert watcher.messages()[-1]["virtual_ip"] == f"100.64.0.{number}"
 
 
-async def test_a_busy_tenant_is_told_at_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PACE", 1e9)
-    monkeypatch.setattr(module, "MAX_PAUSE", 3600.0)
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+async def test_a_busy_tenant_is_told_at_a_pace() -> None:
+    pace = Pace(factor=1e9, longest_pause=3600.0)
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), pace)
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
-    for number in range(2, 2 + module.BUSY):
+    for number in range(2, 2 + pace.busy):
         members.come(a_peer(number))
     await flushed(notifier)
     members.come(a_peer(100))
     for _ in range(10):
         await asyncio.sleep(0)
-    assert len(watcher.messages()) == 1 + module.BUSY
+    assert len(watcher.messages()) == 1 + pace.busy
     members.go(a_peer(1))
     assert notifier._channels == {}
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members = Members(notifier)
     members.come(a_peer(1), RecordingConnection())
     members.go(a_peer(1))
@@ -123,14 +119,14 @@ async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
 
 
 class BrokenConnection(RecordingConnection):
-    """A Connection that does not keep its promise."""
+    """A Recipient that does not keep its promise."""
 
     def send(self, notices: Notices) -> None:
         raise ZeroDivisionError
 
 
 async def test_a_connection_that_fails_is_ended_and_harms_no_other() -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, connections = Members(notifier), [RecordingConnection(), BrokenConnection(), RecordingConnection()]
     for number, connection in enumerate(connections, 1):
         members.come(a_peer(number), connection)
@@ -151,7 +147,7 @@ def _fail(peer: Peer) -> Text:
 async def test_who_can_not_be_told_of_an_event_is_ended_and_who_comes_after_it_is_not(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, old, new = Members(notifier), [RecordingConnection(), RecordingConnection()], RecordingConnection()
     for number, connection in enumerate(old, 1):
         members.come(a_peer(number), connection)
@@ -174,7 +170,7 @@ async def test_whose_welcome_fails_is_told_nothing_and_the_next_welcome_is_whole
         def welcome(self, welcome: Text) -> None:
             raise ZeroDivisionError
 
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, unwelcome, newcomer = Members(notifier), Unwelcome(), RecordingConnection()
     with pytest.raises(ZeroDivisionError):
         members.come(a_peer(1), unwelcome)
@@ -189,7 +185,7 @@ async def test_whose_welcome_fails_is_told_nothing_and_the_next_welcome_is_whole
 
 
 async def test_from_a_stop_on_nobody_is_told_anything_or_welcomed_and_who_is_put_out_is_ended() -> None:
-    notifier = WebSocketPeerNotifier(Telemetry(100))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
     members, stays, goes, late = Members(notifier), RecordingConnection(), RecordingConnection(), RecordingConnection()
     members.come(a_peer(1), stays)
     members.come(a_peer(2), goes)

@@ -1,0 +1,25 @@
+from wg_orchestrator.telemetry.telemetry import Telemetry
+
+MAX_UNREADABLE_SEEN = 10_000
+"""Messages of which it is known that they were told of."""
+
+
+class StoreTelemetry:
+    """Says what happens to what the nodes share."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._unreadable = telemetry.counter(
+            "unreadable_messages", "Messages in the store that are none of ours, passed over"
+        )
+        self._seen: dict[tuple[str, int], None] = {}
+
+    def unreadable(self, subject: str, revision: int, why: str) -> None:
+        """A message in the store, which is there for as long as nobody replaces it, is none of ours."""
+        if (subject, revision) in self._seen:
+            return
+        self._seen[subject, revision] = None
+        if len(self._seen) > MAX_UNREADABLE_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._unreadable.inc()
+        self._telemetry.warning("unreadable message", subject=subject[:200], revision=revision, why=why)

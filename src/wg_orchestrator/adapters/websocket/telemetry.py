@@ -1,0 +1,73 @@
+from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.telemetry.telemetry import Telemetry
+
+
+class Refusals:
+    """Says who was not let in, and why: whichever part of the service has refused it."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._refusals = telemetry.counter("refusals", "Connections refused, by reason", "reason")
+
+    def refused(self, reason: str, source: str, tenant_id: str | None = None) -> None:
+        """`reason` is one of a few fixed phrases, `source` where the connection came from."""
+        self._refusals.labels(reason).inc()
+        tenant = {} if tenant_id is None else {"tenant": tenant_id}
+        self._telemetry.info("refused", reason, **tenant, source=source)
+
+
+class PeerTelemetry(Refusals):
+    """Says what happens to peers: who comes and goes, and what all are told."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        super().__init__(telemetry)
+        self._peers = telemetry.gauge("peers", "Peers that are in a tenant and connected here")
+        self._joins = telemetry.counter("joins", "Peers let in")
+        self._leaves = telemetry.counter("leaves", "Peers that were in, by why their connection ended", "reason")
+        self._notices = telemetry.counter(
+            "notices_sent", "Notices handed to a peer's connection: one for each receiver"
+        )
+        self._bytes = telemetry.counter("bytes_sent", "Bytes of welcomes and notices handed to connections")
+        self._join_seconds = telemetry.histogram(
+            "join_seconds",
+            "From a join message to its welcome",
+            *(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+        )
+        self._flush_seconds = telemetry.histogram(
+            "flush_seconds",
+            "To write a tenant's notices to all its peers",
+            *(0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5),
+        )
+
+    def joined(self, tenant_id: TenantId, peer: Peer, source: str, peers: int, seconds: float) -> None:
+        """`source` is where the peer connects from, `peers` how many the tenant has now."""
+        self._peers.inc()
+        self._joins.inc()
+        self._join_seconds.observe(seconds)
+        self._telemetry.info("joined", tenant=tenant_id, **_peer(peer), source=source, peers=peers)
+
+    def left(self, tenant_id: TenantId, peer: Peer, source: str, peers: int, reason: str) -> None:
+        self._peers.dec()
+        self._leaves.labels(reason).inc()
+        self._telemetry.info("left", reason, tenant=tenant_id, **_peer(peer), source=source, peers=peers)
+
+    def failed(self, what: str, tenant_id: TenantId) -> None:
+        """An exception that is being handled is a fault of ours."""
+        self._telemetry.failed(what, tenant=tenant_id)
+
+    def welcomed(self, size: int) -> None:
+        self._bytes.inc(size)
+
+    def flushed(self, notices: int, size: int, seconds: float) -> None:
+        """A tenant's notices went out: so many, of `size` bytes together, each counted once for each receiver.
+
+        `seconds` is what writing them took.
+        """
+        self._notices.inc(notices)
+        self._bytes.inc(size)
+        self._flush_seconds.observe(seconds)
+
+
+def _peer(peer: Peer) -> dict[str, str]:
+    return {"virtual_ip": str(peer.virtual_ip), "name": peer.display_name}
