@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from tests.cluster.client import Peer
-from tests.cluster.cluster import ServiceProcess
+from harness.cluster import ServiceProcess
+from harness.peer import Peer
 from tests.cluster.witness import Witness
 
 SOON = 5.0

@@ -7,13 +7,13 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from harness.cluster import ServiceProcess
+from harness.nats_server import PATIENCE
+from harness.peer import Peer
+from harness.proxy import Link
 from tests.cluster import rules
-from tests.cluster.client import Peer
-from tests.cluster.cluster import ServiceProcess
-from tests.cluster.proxy import Link
 from tests.cluster.rules import Broken, Rules
 from tests.cluster.witness import Witness
-from tests.nats_server import PATIENCE
 
 SILENT = 6.0
 """Seconds: longer than a lease lasts."""
