@@ -80,14 +80,17 @@ class FrameReader:
 
     __slots__ = ("_fragmented", "_fragments", "_max_fragments", "_max_size", "_pending", "_room")
 
-    def __init__(self, max_size: int, max_fragments: int, early: bytes = b"") -> None:
-        """`early` is what the client has sent already."""
+    def __init__(self, max_size: int, max_fragments: int) -> None:
         self._max_size = max_size
         self._max_fragments = max_fragments
         self._room = max_fragments
-        self._pending = early
+        self._pending = b""
         self._fragmented: Opcode | None = None
         self._fragments = b""
+
+    def hold(self, data: bytes) -> None:
+        """Keep `data` for the next `feed`."""
+        self._pending += data
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         """Yield what `data` completes, in order: TEXT and BINARY with whole messages, control frames as they come,

@@ -1,8 +1,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
@@ -11,15 +11,28 @@ from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.frames import Opcode, frame
 from wg_orchestrator.wire.close_codes import INTERNAL_ERROR
 
-if TYPE_CHECKING:
-    from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
-
 logger = logging.getLogger("wg_orchestrator.websocket")
 
 Event = MutableMapping[str, Any]
 
-OVERDUE = "wg_orchestrator.overdue"
+_OVERDUE = "wg_orchestrator.overdue"
 """Among the types of a call's events, ours alone: the first message is overdue."""
+
+
+class Called(Protocol):
+    """The connection that an ASGI call is of. What it is too late for, raises Gone; `close` then does nothing."""
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether the handshake has no answer yet."""
+        ...
+
+    def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None: ...
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None: ...
+    def write(self, frame: bytes) -> None: ...
+    def close(self, close: Close) -> None: ...
+    def resume_reading(self) -> None: ...
+    def call_ended(self, ending: Close) -> None: ...
 
 
 class AsgiCall:
@@ -29,11 +42,11 @@ class AsgiCall:
     connection was handed over by then, that goes on without it.
     """
 
-    __slots__ = ("_denial", "_drained", "_protocol", "_receiver", "unread")
+    __slots__ = ("_connection", "_denial", "_drained", "_receiver", "_unread")
 
-    def __init__(self, protocol: "WebSocketProtocol") -> None:
-        self._protocol = protocol
-        self.unread: deque[Event] = deque([{"type": "websocket.connect"}])
+    def __init__(self, connection: Called) -> None:
+        self._connection = connection
+        self._unread: deque[Event] = deque([{"type": "websocket.connect"}])
         self._receiver: asyncio.Future[None] | None = None
         self._drained: asyncio.Event | None = None
         self._denial: Event | None = None
@@ -48,12 +61,20 @@ class AsgiCall:
         except Exception:
             logger.exception("exception in the ASGI application")
         finally:  # Also when the call was cancelled.
-            self._protocol.call_ended(ending)
+            self._connection.call_ended(ending)
 
-    def deliver(self, event: Event) -> None:
-        self.unread.append(event)
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+    # What the connection says
+
+    def hear(self, message: str | bytes) -> None:
+        self._deliver({"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message})
+
+    def overdue(self) -> None:
+        """The first message has not come in time."""
+        self._deliver({"type": _OVERDUE})
+
+    def end(self, cause: Close) -> None:
+        self.resume_writing()
+        self._deliver({"type": "websocket.disconnect", "code": cause.code, "reason": cause.reason})
 
     def pause_writing(self) -> None:
         self._drained = asyncio.Event()
@@ -63,52 +84,61 @@ class AsgiCall:
             self._drained.set()
             self._drained = None
 
+    # What the application asks for
+
     async def receive(self) -> Event:
-        while not self.unread:
+        while not self._unread:
             self._receiver = asyncio.get_running_loop().create_future()
             await self._receiver
-        event = self.unread[0]
+        event = self._unread[0]
         if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
-            self.unread.popleft()
-        if not self.unread:
-            self._protocol.resume_reading()
+            self._unread.popleft()
+        if not self._unread:
+            self._connection.resume_reading()
         return event
 
     async def first_message(self) -> str | bytes:
         """Raises TimeoutError when it is overdue, Gone when there will be none."""
         event = await self.receive()
-        if event["type"] == OVERDUE:
+        if event["type"] == _OVERDUE:
             raise TimeoutError
         if event["type"] == "websocket.disconnect":
             raise Gone
         return _message(event)
 
-    def unread_messages(self) -> Iterator[str | bytes]:
-        """What the client has sent and the application has not received."""
-        return (_message(event) for event in self.unread if event["type"] == "websocket.receive")
+    def messages(self) -> Iterator[str | bytes]:
+        """What has come and was not received."""
+        return (_message(event) for event in self._unread if event["type"] == "websocket.receive")
 
     async def send(self, event: Event) -> None:
         if self._drained is not None:
             await self._drained.wait()
         kind = event["type"]
         if kind == "websocket.accept":
-            self._protocol.open(event.get("headers", ()), event.get("subprotocol"))
+            self._connection.open(event.get("headers", ()), event.get("subprotocol"))
         elif kind == "websocket.send":
-            text = event.get("text")
-            encoded = frame(Opcode.BINARY, event["bytes"]) if text is None else frame(Opcode.TEXT, text.encode())
-            self._protocol.write(encoded)
-        elif kind == "websocket.close" and self._protocol.connecting:
-            self._protocol.respond(403, (), b"")
+            message = _message(event)
+            if isinstance(message, bytes):
+                self._connection.write(frame(Opcode.BINARY, message))
+            else:
+                self._connection.write(frame(Opcode.TEXT, message.encode()))
+        elif kind == "websocket.close" and self._connection.is_connecting:
+            self._connection.respond(403, (), b"")
         elif kind == "websocket.close":
-            self._protocol.close(Close(event.get("code", 1000), event.get("reason") or ""))
+            self._connection.close(Close(event.get("code", 1000), event.get("reason") or ""))
         elif kind == "websocket.http.response.start":
             self._denial = {**event, "body": b""}
         elif kind == "websocket.http.response.body" and self._denial is not None:
             self._denial["body"] += event.get("body", b"")
             if not event.get("more_body", False):
-                self._protocol.respond(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
+                self._connection.respond(self._denial["status"], self._denial.get("headers", ()), self._denial["body"])
         else:
             raise RuntimeError(f"unexpected ASGI event {kind!r}")
+
+    def _deliver(self, event: Event) -> None:
+        self._unread.append(event)
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
 
 
 def _message(event: Event) -> str | bytes:

@@ -1,12 +1,13 @@
 import asyncio
 import re
 import ssl
+from collections.abc import Iterable
 from typing import cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from wg_orchestrator.rfc6455.handshake import Headers, Request, refusal
+from wg_orchestrator.rfc6455.handshake import BadHandshake, Handshake, Headers, Request, refusal
 from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.gate import CUT, Denial
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
@@ -100,12 +101,15 @@ class RequestProtocol(asyncio.Protocol):
 
     def deny(self, denial: Denial) -> None:
         """Answer with this, and end the connection."""
-        self._head = None
-        self._context.telemetry.refused(denial.reason, self._source)
         headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
         if denial.status in (429, 503):
             headers.append((b"retry-after", b"1"))
-        self._transport.write(refusal(denial.status, headers, denial.reason.encode()))
+        self._refuse(denial.status, headers, denial.reason)
+
+    def _refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: str) -> None:
+        self._head = None
+        self._context.telemetry.refused(reason, self._source)
+        self._transport.write(refusal(status, headers, reason.encode()))
         self._transport.close()
 
     def _peer(self) -> str:
@@ -147,11 +151,16 @@ class RequestProtocol(asyncio.Protocol):
         if denial := self._denial or context.gate.handshake(self._source, now, context.clock.stalled):
             self.deny(denial)
             return
-        protocol = WebSocketProtocol(context, self._source)
+        try:
+            handshake = Handshake(request)
+        except BadHandshake as bad:
+            self._refuse(bad.status, bad.headers, str(bad))
+            return
+        protocol = WebSocketProtocol(context, self._source, handshake)
         context.requests.discard(self)
         self._let_go(protocol)
         scheme = "wss" if self._transport.get_extra_info("sslcontext") else "ws"
-        protocol.upgrade(request, scheme, early, AT_CAPACITY if context.gate.is_full(self._file) else None)
+        protocol.begin(request, scheme, early, AT_CAPACITY if context.gate.is_full(self._file) else None)
 
     def _exchange(self, head: bytes) -> None:
         exchange = _HttpExchange(self._context, self)

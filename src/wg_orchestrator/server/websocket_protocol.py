@@ -3,14 +3,15 @@ import random
 from collections.abc import Iterable
 from typing import cast
 
-from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener, Phase
+from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
-from wg_orchestrator.rfc6455 import frames
+from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.rfc6455.close import Close
-from wg_orchestrator.rfc6455.frames import FrameReader, Opcode, Violation, close_frame, frame, parse_close
-from wg_orchestrator.rfc6455.handshake import BadHandshake, Handshake, Request, refusal, websocket_scope
+from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Heard, Phase, Reply, Sign, Step, Tcp
+from wg_orchestrator.rfc6455.frames import Violation
+from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
-from wg_orchestrator.server.asgi_call import OVERDUE, AsgiCall
+from wg_orchestrator.server.asgi_call import AsgiCall
 from wg_orchestrator.server.clock import Deadlines
 from wg_orchestrator.server.context import ServerContext, Upgraded
 from wg_orchestrator.server.rates import RateBudget
@@ -18,7 +19,7 @@ from wg_orchestrator.wire import close_codes as closes
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """A peer's WebSocket in uvicorn: RFC 6455 without extensions, on asyncio's callbacks.
+    """A peer's WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps the time.
 
     It has two lives. First it is an ASGI call like any other. Then, if the application takes it as the `Connection`
     offered in the scope's extensions and lets it `run`, the call ends and the connection lives on without task,
@@ -27,189 +28,25 @@ class WebSocketProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_budget", "_call", "_context", "_deadline", "_ending", "_handshake", "_listener", "_phase", "_ping", "_reader",
-        "_room", "_source", "_transport", "_unheard",
+        "_budget", "_call", "_context", "_conversation", "_deadline", "_listener", "_room", "_source", "_transport",
     )  # fmt: skip
 
-    def __init__(self, context: ServerContext, source: str) -> None:
+    def __init__(self, context: ServerContext, source: str, handshake: Handshake) -> None:
         """`source` is the client's address, as the gate has counted it."""
+        limits = context.limits
         self._context = context
         self._source = source
-        self._phase = Phase.CONNECTING
-        self._handshake: Handshake | None = None
-        self._reader: FrameReader | None = None
+        self._conversation = Conversation(handshake, limits.max_message_size, limits.max_fragments)
         self._call: AsgiCall | None = None
         self._listener: Listener | None = None
-        self._unheard: tuple[str | bytes, ...] = ()
-        self._ending = ""
         self._deadline: Deadlines[Upgraded] | None = None
-        self._ping = b""
         self._room: OutboxRoom | None = None
-        self._budget = RateBudget(context.limits.max_frame_rate, context.clock.stalled)
+        self._budget = RateBudget(limits.max_frame_rate, context.clock.stalled)
 
-    # asyncio's callbacks
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._context.state.connections.add(self)  # type: ignore[arg-type]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._phase = Phase.CLOSED
+    def begin(self, request: Request, scheme: str, early: bytes, refuse: Close | None) -> None:
+        """Have the application answer `request`; `early` was sent with it. `refuse`: it is only to be closed."""
         context = self._context
-        context.state.connections.discard(self)
-        context.gate.leave()
-        context.gate.discount(self._source)
-        self._await(None)
-        self._end(1006, "connection lost")
-
-    def eof_received(self) -> None:
-        self._leave_open()
-        self._end(1006, "end of stream")
-
-    def pause_writing(self) -> None:
-        self._room = OutboxRoom(self._context.limits.max_outbox_size, self._transport.get_write_buffer_size())
-        if self._call is not None:
-            self._call.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._room = None
-        if self._call is not None:
-            self._call.resume_writing()
-
-    def data_received(self, data: bytes) -> None:
-        if self._reader is None:  # Refused, or closed on a violation: what still comes is only waited out.
-            return
-        try:
-            self._spend()  # Each read: a frame that comes byte by byte costs us as much as as many frames.
-            for number, (opcode, payload) in enumerate(self._reader.feed(data)):
-                if number:
-                    self._spend()
-                self._on_frame(opcode, payload)
-                if self._phase is Phase.CLOSED or self._transport.is_closing():
-                    return
-        except Violation as violation:
-            self._reader = None
-            if self._call is not None:
-                self._context.telemetry.refused(violation.reason, self._source)
-            self.close(Close(violation.code, violation.reason))
-            if not self._transport.is_closing():  # TLS has no half-closed connections; it reads on until both are done.
-                (self._transport.write_eof if self._transport.can_write_eof() else self._transport.close)()
-
-    # What uvicorn asks of a protocol
-
-    def shutdown(self) -> None:
-        if self._phase is Phase.CONNECTING:
-            self.respond(503, (), b"service restart")
-        self.close(closes.SERVICE_RESTART)
-
-    # Connection
-
-    async def deny(self, status: int, reason: str) -> None:
-        self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())
-
-    async def accept(self, subprotocol: str | None = None) -> None:
-        if self._call is not None:
-            await self._call.receive()  # The event that there is a connection.
-        self.open((), subprotocol)
-
-    async def first_message(self) -> str | bytes:
-        if self._phase is not Phase.OPEN or self._call is None:
-            raise Gone
-        self._await(self._context.joins)
-        message = await self._call.first_message()
-        if self._phase is not Phase.OPEN:
-            raise Gone
-        self._await(None)
-        return message
-
-    async def refuse(self, close: Close) -> None:
-        self.close(close)
-
-    def welcome(self, welcome: Text) -> None:
-        # What came together with the join message.
-        self._unheard = tuple(self._call.unread_messages()) if self._call else ()
-        self._call = self._handshake = None
-        if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
-            self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
-            self._transport.write(welcome.frame)
-
-    def send(self, notices: Notices) -> None:
-        if self._phase is Phase.OPEN and not self._transport.is_closing():
-            if self._room and not self._room.takes(self._transport.get_write_buffer_size(), len(notices.wire)):
-                self.close(closes.TOO_SLOW)
-            else:
-                self._transport.write(notices.wire)
-
-    def close(self, close: Close) -> None:
-        if self._phase is Phase.OPEN:
-            self._transport.write(close_frame(close.code, close.reason))
-            self._leave_open()
-            self.resume_reading()
-            self._end(close.code, close.reason)
-
-    async def run(self, listener: Listener) -> None:
-        if self._phase is not Phase.OPEN:
-            listener.gone(self._ending)
-            return
-        self._listener = listener
-        self.resume_reading()
-        self._await(self._context.pings)
-        unheard, self._unheard = self._unheard, ()
-        for message in unheard:
-            listener.heard(message)
-
-    # What the ASGI call does
-
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
-        if self._phase is not Phase.CONNECTING or self._handshake is None:
-            raise Gone
-        self._transport.write(self._handshake.accept(headers, subprotocol))
-        self._phase = Phase.OPEN
-        self.resume_reading()
-        self.data_received(b"")  # What came with the request.
-
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        if self._phase is not Phase.CONNECTING:
-            raise Gone
-        self._reader = None
-        self._transport.write(refusal(status, headers, body))
-        self._leave_open()
-        self._transport.close()
-        self._end(1006, "refused")
-
-    def write(self, data: bytes) -> None:
-        if self._phase is not Phase.OPEN:
-            raise Gone
-        self._transport.write(data)
-
-    @property
-    def connecting(self) -> bool:
-        return self._phase is Phase.CONNECTING
-
-    def call_ended(self, ending: Close) -> None:
-        if self._listener is not None:
-            return  # The connection was handed over and goes on.
-        if self._phase is Phase.CONNECTING:
-            self.respond(500, (), b"internal error")
-        self.close(ending)
-        self._call = None
-
-    # The opening handshake
-
-    def upgrade(self, request: Request, scheme: str, early: bytes, refuse: Close | None) -> None:
-        """Take over a connection on which this was asked for, and `early` sent with it. `refuse`: only to be closed."""
-        context = self._context
-        try:
-            self._handshake = Handshake(request)
-        except BadHandshake as bad:
-            context.telemetry.refused(str(bad), self._source)
-            self.respond(bad.status, bad.headers, str(bad).encode())
-            return
-        self._reader = FrameReader(context.limits.max_message_size, context.limits.max_fragments, early)
+        self.data_received(early)
         if refuse is not None:
             context.telemetry.refused(refuse.reason, self._source)
             self.open((), None)
@@ -222,42 +59,162 @@ class WebSocketProtocol(asyncio.Protocol):
         self._call = AsgiCall(self)
         context.start(self._call.run(context.app, scope))
 
-    # Frames
+    # asyncio's callbacks
 
-    def _on_frame(self, opcode: Opcode, payload: bytes) -> None:
-        if opcode is Opcode.CLOSE:
-            code, _ = parse_close(payload)
-            if self._phase is Phase.OPEN:
-                self._transport.write(frame(Opcode.CLOSE, payload[:2]))
-                self._leave_open()
-            self._transport.close()
-            self._end(code, "closed by the peer")
-        elif self._phase is not Phase.OPEN:
-            pass  # Our close frame is out: only the answer to it matters.
-        elif opcode is Opcode.PING:
-            self._transport.write(frame(Opcode.PONG, payload))
-        elif opcode is Opcode.PONG:
-            if self._ping and payload == self._ping:
-                self._ping = b""
-                self._await(self._context.pings)
-                # It has read all that came before: its welcome needs no room any more.
-                self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
-                if self._room:  # By what came after the ping.
-                    self.pause_writing()
-        elif opcode is not Opcode.CONTINUATION:
-            field, content = ("bytes", payload) if opcode is Opcode.BINARY else ("text", frames.decode_text(payload))
-            if self._call is not None:
-                self._call.deliver({"type": "websocket.receive", field: content})
-                self._transport.pause_reading()
-            elif self._listener is not None:
-                self._listener.heard(content)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._context.state.connections.add(self)  # type: ignore[arg-type]
 
-    def _spend(self) -> None:
-        clock = self._context.clock
-        if not self._budget.spend(clock.time(), clock.stalled):
-            raise Violation(closes.POLICY.code, closes.POLICY.reason)
+    def connection_lost(self, exc: Exception | None) -> None:
+        context = self._context
+        context.state.connections.discard(self)
+        context.gate.leave()
+        context.gate.discount(self._source)
+        self._finish(self._conversation.lose())
+        self._await(None)
+
+    def eof_received(self) -> None:
+        self._finish(self._conversation.hear_end())
+
+    def pause_writing(self) -> None:
+        self._room = OutboxRoom(self._context.limits.max_outbox_size, self._transport.get_write_buffer_size())
+        if self._call is not None:
+            self._call.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._room = None
+        if self._call is not None:
+            self._call.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        for event in self._conversation.receive(data, self._count):
+            match event:
+                case Sign.NOTHING:
+                    pass
+                case Sign.ALIVE:
+                    self._alive()
+                case Heard(message):
+                    self._hear(message)
+                case Reply(wire):
+                    self._transport.write(wire)
+                case Ending():
+                    self._finish(event)
+                case _:
+                    assert_never(event)
+            if self._transport.is_closing():
+                return
+
+    # Connection
+
+    async def deny(self, status: int, reason: str) -> None:
+        self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        if self._call is not None:
+            await self._call.receive()  # The event that there is a connection.
+        self.open((), subprotocol)
+
+    async def first_message(self) -> str | bytes:
+        if self._conversation.phase is not Phase.OPEN or self._call is None:
+            raise Gone
+        self._await(self._context.joins)
+        message = await self._call.first_message()
+        if self._conversation.phase is not Phase.OPEN:
+            raise Gone
+        self._await(None)
+        return message
+
+    async def refuse(self, close: Close) -> None:
+        self.close(close)
+
+    def welcome(self, welcome: Text) -> None:
+        # It may have ended during the commit.
+        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
+            self._transport.write(welcome.frame)
+
+    def send(self, notices: Notices) -> None:
+        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
+            if self._room and not self._room.takes(self._transport.get_write_buffer_size(), len(notices.wire)):
+                self.close(closes.TOO_SLOW)
+            else:
+                self._transport.write(notices.wire)
+
+    def close(self, close: Close) -> None:
+        self._finish(self._conversation.close(close))
+
+    async def run(self, listener: Listener) -> None:
+        call, self._call = self._call, None
+        if (cause := self._conversation.cause) is not None:
+            listener.gone(cause.reason)
+            return
+        self._listener = listener
+        self._await(self._context.pings)
+        self.resume_reading()
+        for message in call.messages() if call is not None else ():  # They came together with the first one.
+            self._hear(message)
+
+    # What the ASGI call, and uvicorn, ask for
+
+    @property
+    def is_connecting(self) -> bool:
+        return self._conversation.phase is Phase.CONNECTING
+
+    def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
+        wire = self._conversation.accept(headers, subprotocol)
+        if wire is None:
+            raise Gone
+        self._transport.write(wire)
+        self.resume_reading()
+        self.data_received(b"")  # What came with the request.
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        ending = self._conversation.refuse(status, headers, body)
+        if ending is None:
+            raise Gone
+        self._finish(ending)
+
+    def write(self, frame: bytes) -> None:
+        if self._conversation.phase is not Phase.OPEN:
+            raise Gone
+        self._transport.write(frame)
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def call_ended(self, ending: Close) -> None:
+        if self._call is None:
+            return  # The connection was handed over and goes on.
+        if self.is_connecting:
+            self.respond(500, (), b"internal error")
+        self.close(ending)
+        self._call = None
+
+    def shutdown(self) -> None:
+        if self.is_connecting:
+            self.respond(503, (), b"service restart")
+        self.close(closes.SERVICE_RESTART)
 
     # What is due
+
+    def join_overdue(self) -> None:
+        if self._call is not None:
+            self._call.overdue()
+
+    def ping(self) -> None:
+        # A payload that can't be guessed: the pong proves that the peer has read all that came before it.
+        wire = self._conversation.ping(random.getrandbits(32).to_bytes(4, "big"))
+        if wire is not None:
+            self._context.telemetry.outbox(self._transport.get_write_buffer_size())
+            self._transport.write(wire)
+            self._await(self._context.pongs)
+
+    def pong_overdue(self) -> None:
+        self._finish(self._conversation.give_up("ping timeout"))
+
+    def close_overdue(self) -> None:
+        self._finish(self._conversation.give_up("close timeout"))
 
     def _await(self, deadline: Deadlines[Upgraded] | None) -> None:
         """At most one thing is due at a time."""
@@ -267,37 +224,58 @@ class WebSocketProtocol(asyncio.Protocol):
         if deadline is not None:
             deadline.add(self)
 
-    def join_overdue(self) -> None:
-        if self._call is not None:
-            self._call.deliver({"type": OVERDUE})
+    # What the conversation says
 
-    def ping(self) -> None:
-        # A payload that can't be guessed: the pong proves that the peer has read all that came before it.
-        self._ping = random.getrandbits(32).to_bytes(4, "big")
-        self._context.telemetry.outbox(self._transport.get_write_buffer_size())
-        self._transport.write(frame(Opcode.PING, self._ping))
-        self._await(self._context.pongs)
+    def _count(self) -> None:
+        clock = self._context.clock
+        if not self._budget.spend(clock.time(), clock.stalled):
+            raise Violation(closes.POLICY.code, closes.POLICY.reason)
 
-    def pong_overdue(self) -> None:
-        self._phase = Phase.CLOSING
-        self._transport.abort()
-        self._end(1006, "ping timeout")
+    def _alive(self) -> None:
+        self._await(self._context.pings)
+        # It has read all that came before: its welcome needs no room any more.
+        self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
+        if self._room:  # By what came after the ping.
+            self.pause_writing()
 
-    def close_overdue(self) -> None:
-        self._transport.abort()
+    def _hear(self, message: str | bytes) -> None:
+        if self._listener is not None:
+            self._listener.heard(message)
+        elif self._call is not None:
+            self._call.hear(message)
+            self._transport.pause_reading()
 
-    # The end
-
-    def _leave_open(self) -> None:
-        if self._phase is not Phase.CLOSING:
-            self._phase = Phase.CLOSING
-            self._await(self._context.closings)
-
-    def _end(self, code: int, reason: str) -> None:
-        """Tell whoever lives on this connection that it has ended: the application or the new owner, once."""
-        call, listener, self._listener, self._ending = self._call, self._listener, None, self._ending or reason
+    def _finish(self, ending: Ending | None) -> None:
+        """Take this step towards the end. The first one is told to whoever lives on this connection."""
+        if ending is None:
+            return
+        if ending.wire:
+            self._transport.write(ending.wire)
+        if ending.step is Step.BREAK and self._call is not None and ending.cause is not None:
+            self._context.telemetry.refused(ending.cause.reason, self._source)
+        self._end_tcp(ENDINGS[ending.step])
+        if ending.cause is None:
+            return
+        self._await(self._context.closings)
+        call, listener, self._listener = self._call, self._listener, None
         if listener is not None:
-            listener.gone(reason)
+            listener.gone(ending.cause.reason)
         elif call is not None:
-            call.resume_writing()
-            call.deliver({"type": "websocket.disconnect", "code": code, "reason": reason})
+            call.end(ending.cause)
+
+    def _end_tcp(self, how: Tcp) -> None:
+        transport = self._transport
+        match how:
+            case Tcp.READ_ON:
+                self.resume_reading()
+            case Tcp.HALF_CLOSE:
+                if not transport.is_closing():  # TLS has no half-closed connections; it reads on until both are done.
+                    (transport.write_eof if transport.can_write_eof() else transport.close)()
+            case Tcp.CLOSE:
+                transport.close()
+            case Tcp.ABORT:
+                transport.abort()
+            case Tcp.NOTHING:
+                pass
+            case _:
+                assert_never(how)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import uvicorn
@@ -12,7 +13,7 @@ from websockets.frames import Opcode as TheirOpcode
 
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
 from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
-from wg_orchestrator.rfc6455.handshake import Headers, Request
+from wg_orchestrator.rfc6455.handshake import Handshake, Headers, Request
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
@@ -103,23 +104,11 @@ def a_context(application: Application, state: ServerState, **limits: Any) -> Se
 
 async def upgraded(application: Application, **limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Any]:
     state, transport = ServerState(), MemoryTransport()
-    protocol = WebSocketProtocol(a_context(application, state, **limits), "127.0.0.1")
+    protocol = WebSocketProtocol(a_context(application, state, **limits), "127.0.0.1", Handshake(REQUEST))
     protocol.connection_made(transport)
-    protocol.upgrade(REQUEST, "ws", b"", None)
+    protocol.begin(REQUEST, "ws", b"", None)
     await turns()
     return protocol, transport, state
-
-
-class Ear:
-    """A Listener, as that of a peer of v1."""
-
-    def __init__(self, connection: Connection, gone: Callable[[str], None]) -> None:
-        self._connection = connection
-        self.gone = gone
-
-    def heard(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            self._connection.close(TEXT_ONLY)
 
 
 class Joined:
@@ -127,17 +116,30 @@ class Joined:
 
     def __init__(self) -> None:
         self.gone = 0
+        self.reason = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         connection = scope["extensions"][EXTENSION]["connection"]
         await connection.accept()
         await connection.first_message()
         connection.welcome(Text(b"welcome"))
-        await connection.run(Ear(connection, self.count))
+        await connection.run(Counting(self, connection))
 
-    def count(self, reason: str) -> None:
-        self.gone += 1
-        self.reason = reason
+
+class Counting:
+    """A Listener that ignores text, closes on anything else, and counts its ends."""
+
+    def __init__(self, application: Joined, connection: Connection) -> None:
+        self.application = application
+        self.connection = connection
+
+    def heard(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self.connection.close(TEXT_ONLY)
+
+    def gone(self, reason: str) -> None:
+        self.application.gone += 1
+        self.application.reason = reason
 
 
 async def joined(**limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Joined]:
@@ -158,7 +160,7 @@ async def test_nothing_of_the_call_lives_on_with_a_joined_peer() -> None:
     await turns()
     assert state.tasks == set()
     assert list(state.connections) == [protocol]
-    assert (protocol._call, protocol._handshake) == (None, None)
+    assert (protocol._call, protocol._conversation._handshake) == (None, None)
     assert transport.reading
     assert transport.state == "open"
 
@@ -291,7 +293,7 @@ async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
         await connection.accept()
         await commit.wait()
         connection.welcome(Text(b"welcome"))
-        await connection.run(Ear(connection, reasons.append))
+        await connection.run(mock.Mock(gone=reasons.append))
 
     protocol, transport, _ = await upgraded(slow)
     end(protocol)
@@ -447,9 +449,9 @@ async def test_sending_waits_while_the_client_does_not_read() -> None:
         await send({"type": "websocket.send", "bytes": b"x"})
 
     transport = MemoryTransport()
-    protocol = WebSocketProtocol(a_context(application, ServerState()), "127.0.0.1")
+    protocol = WebSocketProtocol(a_context(application, ServerState()), "127.0.0.1", Handshake(REQUEST))
     protocol.connection_made(transport)
-    protocol.upgrade(REQUEST, "ws", b"", None)
+    protocol.begin(REQUEST, "ws", b"", None)
     await turns()
     assert frame(Opcode.BINARY, b"x") not in transport.taken()
     protocol.resume_writing()

@@ -1,4 +1,3 @@
-from enum import Enum
 from typing import Protocol
 
 from wg_orchestrator.rfc6455.close import Close
@@ -6,13 +5,6 @@ from wg_orchestrator.rfc6455.message import Notices, Text
 
 EXTENSION = "wg_orchestrator.connection"
 """The ASGI scope extension under which a server offers the connection itself: `{"connection": Connection}`."""
-
-
-class Phase(Enum):
-    CONNECTING = "the application has not answered the handshake yet"
-    OPEN = "both sides may send"
-    CLOSING = "our close frame or HTTP refusal is out; within the close timeout the connection is gone"
-    CLOSED = "the transport is gone"
 
 
 class Gone(OSError):

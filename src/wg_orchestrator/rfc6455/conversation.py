@@ -1,0 +1,232 @@
+"""One WebSocket as its server sees it, RFC 6455 without extensions. No I/O and no clock: whoever has these tells a
+`Conversation` what has happened, and does what it says.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum, auto
+from typing import NamedTuple, TypeAlias
+
+from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.frames import FrameReader, Opcode, Violation, close_frame, decode_text, frame, parse_close
+from wg_orchestrator.rfc6455.handshake import Handshake, refusal
+
+ABNORMAL = 1006
+"""In the place of a close code: there was no close frame (RFC 6455, section 7.1.5)."""
+
+
+class Phase(Enum):
+    CONNECTING = "the handshake has no answer yet"
+    OPEN = "both sides may send"
+    CLOSING = "our close frame is out, and only the answer to it matters"
+    DRAINING = "nothing matters that may still come: the end of the TCP connection is awaited"
+    CLOSED = "the TCP connection is gone"
+
+
+class Step(Enum):
+    ACCEPT = "we answer the handshake with 101"
+    REFUSE = "we answer the handshake with another status"
+    CLOSE = "we send a close frame"
+    HEAR_CLOSE = "a close frame has come"
+    BREAK = "the client has broken RFC 6455, or a limit"
+    HEAR_END = "the end of the client's stream has come"
+    GIVE_UP = "we wait no longer"
+    LOSE = "the TCP connection is lost"
+
+
+TRANSITIONS: Mapping[Phase, Mapping[Step, Phase]] = {
+    Phase.CONNECTING: {
+        Step.ACCEPT: Phase.OPEN,
+        Step.REFUSE: Phase.DRAINING,
+        Step.HEAR_END: Phase.DRAINING,
+        Step.GIVE_UP: Phase.DRAINING,
+        Step.LOSE: Phase.CLOSED,
+    },
+    Phase.OPEN: {
+        Step.CLOSE: Phase.CLOSING,
+        Step.HEAR_CLOSE: Phase.DRAINING,
+        Step.BREAK: Phase.DRAINING,
+        Step.HEAR_END: Phase.DRAINING,
+        Step.GIVE_UP: Phase.DRAINING,
+        Step.LOSE: Phase.CLOSED,
+    },
+    Phase.CLOSING: {
+        Step.HEAR_CLOSE: Phase.DRAINING,
+        Step.BREAK: Phase.DRAINING,
+        Step.HEAR_END: Phase.DRAINING,
+        Step.GIVE_UP: Phase.DRAINING,
+        Step.LOSE: Phase.CLOSED,
+    },
+    Phase.DRAINING: {
+        Step.HEAR_END: Phase.DRAINING,
+        Step.GIVE_UP: Phase.DRAINING,
+        Step.LOSE: Phase.CLOSED,
+    },
+    Phase.CLOSED: {},
+}
+"""A step that is not in a phase's row is too late, or too early, and changes nothing."""
+
+
+class Tcp(Enum):
+    """What is to become of the TCP connection."""
+
+    READ_ON = "the client has to answer"
+    HALF_CLOSE = "we have said all, and what still comes is waited out"
+    CLOSE = "as soon as all is sent"
+    ABORT = "at once"
+    NOTHING = "it ends by itself"
+
+
+ENDINGS: Mapping[Step, Tcp] = {
+    Step.REFUSE: Tcp.CLOSE,
+    Step.CLOSE: Tcp.READ_ON,
+    Step.HEAR_CLOSE: Tcp.CLOSE,
+    Step.BREAK: Tcp.HALF_CLOSE,
+    Step.HEAR_END: Tcp.NOTHING,
+    Step.GIVE_UP: Tcp.ABORT,
+    Step.LOSE: Tcp.NOTHING,
+}
+"""All steps but ACCEPT are towards the end."""
+
+
+class Ending(NamedTuple):
+    """A step towards the end: send `wire`, do with the TCP connection what ENDINGS says, and tell whoever lives on the
+    conversation that it is over, and by what `cause`. No cause: that was told before.
+    """
+
+    step: Step
+    wire: bytes
+    cause: Close | None
+
+
+class Reply(NamedTuple):
+    """What is to be sent."""
+
+    wire: bytes
+
+
+class Sign(Enum):
+    ALIVE = auto()
+    """Our last ping was answered: the client has read all that came before it."""
+    NOTHING = auto()
+    """A frame that says nothing to anybody."""
+
+
+class Heard(NamedTuple):
+    """A whole message, to be handed up."""
+
+    message: str | bytes
+
+
+Event: TypeAlias = Heard | Reply | Sign | Ending
+
+
+class Conversation:
+    """Knows what phase a WebSocket is in, and what may be said in it. After its end `cause` says what ended it."""
+
+    __slots__ = ("_handshake", "_ping", "_reader", "cause", "phase")
+
+    def __init__(self, handshake: Handshake, max_message_size: int, max_fragments: int) -> None:
+        self.phase = Phase.CONNECTING
+        self.cause: Close | None = None
+        self._handshake: Handshake | None = handshake
+        self._reader: FrameReader | None = FrameReader(max_message_size, max_fragments)
+        self._ping = b""
+
+    # What we do. None: it is too late for that, or too early.
+
+    def accept(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> bytes | None:
+        """Accept the handshake; return what to send."""
+        if self._handshake is None or not self._take(Step.ACCEPT):
+            return None
+        wire = self._handshake.accept(headers, subprotocol)
+        self._handshake = None
+        return wire
+
+    def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Ending | None:
+        """Answer the handshake with this HTTP response."""
+        if Step.REFUSE not in TRANSITIONS[self.phase]:
+            return None
+        return self._end(Step.REFUSE, Close(ABNORMAL, "refused"), refusal(status, headers, body))
+
+    def close(self, close: Close) -> Ending | None:
+        if self.phase is not Phase.OPEN:
+            return None
+        return self._end(Step.CLOSE, close, close_frame(close.code, close.reason))
+
+    def ping(self, payload: bytes) -> bytes | None:
+        """Ask for a sign of life; return what to send. Whoever can't guess `payload` can't give one before."""
+        if self.phase is not Phase.OPEN:
+            return None
+        self._ping = payload
+        return frame(Opcode.PING, payload)
+
+    def give_up(self, reason: str) -> Ending | None:
+        return self._end(Step.GIVE_UP, Close(ABNORMAL, reason))
+
+    # What happens to us
+
+    def hear_end(self) -> Ending | None:
+        return self._end(Step.HEAR_END, Close(ABNORMAL, "end of stream"))
+
+    def lose(self) -> Ending | None:
+        return self._end(Step.LOSE, Close(ABNORMAL, "connection lost"))
+
+    def receive(self, data: bytes, count: Callable[[], None]) -> Iterator[Event]:
+        """What `data` brings: an event for each frame that it completes, to be acted on before the next is asked for.
+        What comes before the handshake is accepted comes with what is received after that.
+
+        `count` is called for each read, as a frame that comes byte by byte costs as much as as many frames, and for
+        each frame after its first. It raises Violation if that is one too many.
+        """
+        if self._reader is None:
+            return
+        if self.phase is Phase.CONNECTING:
+            self._reader.hold(data)
+            return
+        try:
+            count()
+            for number, (opcode, payload) in enumerate(self._reader.feed(data)):
+                if number:
+                    count()
+                yield self._hear(opcode, payload)
+                if self._reader is None:
+                    return
+        except Violation as violation:
+            close = Close(violation.code, violation.reason)
+            wire = close_frame(close.code, close.reason) if self.phase is Phase.OPEN else b""
+            if (ending := self._end(Step.BREAK, close, wire)) is not None:
+                yield ending
+
+    def _hear(self, opcode: Opcode, payload: bytes) -> Event:
+        if opcode is Opcode.CLOSE:
+            code, _ = parse_close(payload)
+            answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is Phase.OPEN else b""
+            return self._end(Step.HEAR_CLOSE, Close(code, "closed by the peer"), answer) or Sign.NOTHING
+        if self.phase is not Phase.OPEN or opcode is Opcode.CONTINUATION:
+            return Sign.NOTHING
+        if opcode is Opcode.PONG:
+            if not self._ping or payload != self._ping:
+                return Sign.NOTHING
+            self._ping = b""
+            return Sign.ALIVE
+        if opcode is Opcode.PING:
+            return Reply(frame(Opcode.PONG, payload))
+        return Heard(payload if opcode is Opcode.BINARY else decode_text(payload))
+
+    def _end(self, step: Step, cause: Close, wire: bytes = b"") -> Ending | None:
+        is_told = self.phase not in (Phase.CONNECTING, Phase.OPEN)
+        if not self._take(step):
+            return None
+        if self.phase is not Phase.CLOSING:
+            self._handshake = self._reader = None
+        if is_told:
+            return Ending(step, wire, None)
+        self.cause = cause
+        return Ending(step, wire, cause)
+
+    def _take(self, step: Step) -> bool:
+        following = TRANSITIONS[self.phase].get(step)
+        if following is None:
+            return False
+        self.phase = following
+        return True
