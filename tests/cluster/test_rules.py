@@ -11,7 +11,6 @@ from harness.cluster import ServiceProcess
 from harness.nats_server import PATIENCE
 from harness.peer import Peer
 from harness.proxy import Link
-from tests.cluster import rules
 from tests.cluster.rules import Broken, Rules
 from tests.cluster.witness import Witness
 
@@ -25,7 +24,7 @@ class Told:
     def __init__(self, folder: Path) -> None:
         self.witness = Witness()
         self.witness._available_since -= 60
-        self.rules = Rules(self.witness)
+        self.rules = Rules(self.witness, soon=0.05)
         self.here, self.there = (ServiceProcess(folder, number, number, Link([]), ()) for number in (1, 2))
         self.observer = self.a_stay("observer", self.here, "100.64.0.1")
         self.stay = self.a_stay("stay", self.there, "100.64.0.2")
@@ -50,8 +49,7 @@ class Told:
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(rules, "SOON", 0.05)
+def told(tmp_path: Path) -> Told:
     return Told(tmp_path)
 
 

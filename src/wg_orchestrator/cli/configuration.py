@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from dependency_injector import providers
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -63,7 +62,7 @@ def _cut(text: str) -> str:
 def make_server(settings: Settings, **options: Any) -> Server:
     """Raises CannotStart."""
     try:
-        return Server(Container(settings=providers.Object(settings)), **options)
+        return Server(Container(settings=settings), **options)
     except ModuleNotFoundError as error:
         if settings.store != "nats":
             raise
