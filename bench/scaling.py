@@ -21,10 +21,10 @@ from typing import Any
 
 import structlog
 from nats.aio.client import Client
-from tests.cluster.cluster import Cluster
-from tests.nats_server import NatsServer
 
 from bench.identity import Identity
+from harness.cluster import Cluster
+from harness.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions

@@ -1,5 +1,4 @@
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
 
@@ -11,15 +10,13 @@ from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 
-
-def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> "NatsTenantRepository":
+def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
     # Only who uses NATS needs its client to be installed.
     from wg_orchestrator.adapters.nats.connection import ConnectionOptions
     from wg_orchestrator.adapters.nats.stream import StreamOptions

@@ -35,8 +35,9 @@ class Gate:
     last address in X-Forwarded-For which is no trusted proxy's: all before it the client may have made up.
     """
 
-    def __init__(self, limits: GateLimits, max_files: int) -> None:
+    def __init__(self, limits: GateLimits, max_files: int, max_sources: int = MAX_SOURCES) -> None:
         """`max_files` is how many files the process may have open."""
+        self._max_sources = max_sources
         self._limits = limits
         # The kernel gives each file the lowest number that is free, so a number says how full the table is. Those at
         # the top are kept for telling newcomers so; the last of them, for what else the process has to open.
@@ -49,7 +50,7 @@ class Gate:
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
         rate = limits.max_handshake_rate_per_source
-        self._budgets = SourceBudgets(rate, MAX_SOURCES) if rate else None
+        self._budgets = SourceBudgets(rate, max_sources) if rate else None
         # What each source has asked for, refused or not: of the last ten seconds, and half of what was before.
         self._handshakes_by_source: Counter[str] = Counter()
         self._all_handshakes = 0
@@ -101,7 +102,7 @@ class Gate:
         have asked for at least as much as the average one lately, so that one that asks for much keeps none from
         getting in that asks for little.
         """
-        if now >= self._window_end or len(self._handshakes_by_source) >= MAX_SOURCES:
+        if now >= self._window_end or len(self._handshakes_by_source) >= self._max_sources:
             self._window_end = now + RATE_WINDOW
             halves = {group: count // 2 for group, count in self._handshakes_by_source.items() if count > 1}
             self._handshakes_by_source = Counter(halves)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nats_server import NatsServer
+from harness.nats_server import NatsServer
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from itertools import count
 import anyio
 from dependency_injector import providers
 
+from harness.nats_server import PATIENCE, NatsServer
 from tests.builders import ACME, a_key, a_name, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
-from tests.nats_server import PATIENCE, NatsServer
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository

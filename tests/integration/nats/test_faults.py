@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.builders import ACME, a_peer, a_stay_in
 from tests.fakes import Joined, Left
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import Entry

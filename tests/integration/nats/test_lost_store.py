@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from harness.cluster import free_ports
+from harness.nats_server import NatsServer
 from tests.builders import ACME, a_peer
-from tests.cluster.cluster import free_ports
 from tests.integration.nats.nodes import QUICK, Node, a_stream, running, until
 from tests.integration.nats.test_faults import stand_still
 from tests.integration.nats.test_services import _joined, ready
 from tests.integration.process import serving
 from tests.integration.service import Client, join_message, refused
 from tests.integration.service import running as running_service
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.claim import encode
 from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import Entry, Refused

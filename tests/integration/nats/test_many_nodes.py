@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.builders import ACME, GLOBEX, a_key, a_peer, a_stay_in
 from tests.fakes import Joined, Left, Welcome
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions

@@ -9,11 +9,11 @@ import anyio
 import httpx2
 import pytest
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import a_stream, quickly, until
 from tests.integration.service import Client, Service, join_message, refused, running
 from tests.integration.test_cli import Command
-from tests.nats_server import NatsServer
 from wg_orchestrator.domain.tenant_id import TenantId
 
 

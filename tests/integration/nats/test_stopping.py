@@ -6,12 +6,12 @@ from typing import Any
 import anyio
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import a_stream, quickly, until
 from tests.integration.nats.test_services import ready
 from tests.integration.service import PATIENCE, Client, RawClient, Refused, Service, join_message, running
 from tests.integration.test_stopping import RESTART, beginning_to_stop, kept_from_ending
-from tests.nats_server import NatsServer
 from wg_orchestrator.domain.tenant_id import TenantId
 
 

@@ -15,11 +15,11 @@ from urllib.request import urlopen
 import pytest
 from dependency_injector import providers
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
+from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import a_stream, until
 from tests.integration.nats.test_workers import children, lives
 from tests.integration.test_cli import PATIENCE, Command
-from tests.nats_server import NatsServer
 from wg_orchestrator.container import Container
 from wg_orchestrator.server.server import Server
 from wg_orchestrator.server.workers import WorkerCannotStart, supervise
