@@ -109,7 +109,7 @@ class Claims:
         key_after, session = await self._stream.last(subject)
         if session == claim.session.encode():
             await self._stream.publish([Entry(subject, b"", key_after, self._timings.vacancy_ttl)])
-        self._ledger.forget_key(claim)
+        self._ledger.vacancies.forget_key(claim)
 
     async def _goes_at_once(self, entries: Sequence[Entry]) -> bool:
         """Whether the first attempt is all it takes. It nearly always is, and then nothing has to bound the time: that

@@ -35,10 +35,8 @@ class Ledger:
         """Those that live, by their nodes."""
         self._tenants = tenants
         self._records = Records()
-        self._vacancies = Vacancies()
+        self.vacancies = Vacancies()
         self._wanted: set[str] = set()
-        # Claims that are not the last on their addresses any more, but may be on their keys.
-        self._covered: dict[str, Claim] = {}
 
     # What others ask
 
@@ -61,7 +59,7 @@ class Ledger:
         holder = self.holder(claim.place)
         if holder is not None and holder.session == claim.session:
             return key_sequence(holder), holder.sequence
-        return self._vacancies.sequences(claim)
+        return self.vacancies.sequences(claim)
 
     def claims_in(self, state: State) -> list[Claim]:
         """The claims of all addresses that are in this state: the holders', or of STALE ones those that have to go."""
@@ -71,10 +69,6 @@ class Ledger:
     def to_put_back(self) -> list[Claim]:
         """The claims of peers that are connected here, and that the stream lacks."""
         return [claim for claim in self.claims_in(State.UNBACKED) if self._is_ours(claim)]
-
-    def covered_keys(self) -> list[Claim]:
-        """Claims whose address was taken by others before they were taken out: their keys' messages are left."""
-        return list(self._covered.values())
 
     def is_open(self) -> bool:
         """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
@@ -107,10 +101,6 @@ class Ledger:
                 self._let_go(record, cause)
             else:
                 self._move(claim.place, Sight.GONE, record.holder)
-
-    def forget_key(self, claim: Claim) -> None:
-        """The key's message is not this claim's any more."""
-        self._covered.pop(claim.session, None)
 
     def give_up_missing(self) -> None:
         """Wait no longer for the nodes that have not come back to put back what a lost store held of theirs."""
@@ -154,8 +144,7 @@ class Ledger:
         self.epoch = snapshot.epoch
         self.leases = snapshot.leases
         in_doubt = {claim.session for claim in self.claims_in(State.UNBACKED)}
-        self._vacancies.clear()
-        self._covered.clear()
+        self.vacancies.clear()
         for place, record in self._records:
             claim, held = snapshot.claims.get(place), record.holder
             if held is None:
@@ -204,7 +193,7 @@ class Ledger:
     def _see_claim(self, claim: Claim, cause: LeaveCause) -> None:
         sight = self._sight(claim)
         if sight not in (Sight.CLAIM, Sight.UNWANTED):
-            self._vacancies.remember(claim)
+            self.vacancies.remember(claim)
         self._move(claim.place, sight, claim, cause)
 
     def _sight(self, claim: Claim) -> Sight:
@@ -224,7 +213,9 @@ class Ledger:
         state = TRANSITIONS[record.state if record else State.VACANT][sight]
         holder = record.holder if record else None
         if claim is not None and sight in (Sight.CLAIM, Sight.UNWANTED):
-            self._cover(record, claim)
+            last = record.last if record else None
+            if last is not None and last.node not in self.leases:
+                self.vacancies.cover(last, claim)
             if (holder is not None and holder.session == claim.session) or self._join(claim, holder):
                 self._records.put(place, Record(state, claim, claim))
         elif holder is not None and state is State.UNBACKED:
@@ -235,12 +226,6 @@ class Ledger:
             if holder is not None:
                 self._leave(holder, cause)
             self._records.put(place, Record(state, None, claim) if state is State.STALE else None)
-
-    def _cover(self, record: Record | None, claim: Claim) -> None:
-        """A claim that does not stand has another one on its address now."""
-        last = None if record is None else record.last
-        if last is not None and last.node not in self.leases and last.peer.public_key != claim.peer.public_key:
-            self._covered[last.session] = last
 
     def _join(self, claim: Claim, holder: Claim | None) -> bool:
         for rival in (holder, self.holder_of_key(claim.tenant_id, claim.peer.public_key)):

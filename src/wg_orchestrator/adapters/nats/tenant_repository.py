@@ -1,7 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from secrets import token_hex
 
 import anyio
@@ -15,11 +14,12 @@ from wg_orchestrator.adapters.nats.feed import Feed, FeedBroken, Position
 from wg_orchestrator.adapters.nats.lease import NodeLease, parse_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
-from wg_orchestrator.adapters.nats.states import State
-from wg_orchestrator.adapters.nats.stream import Refused, StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
 from wg_orchestrator.adapters.nats.tenants import Tenants
 from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.nats.together import until_one_fails
+from wg_orchestrator.adapters.nats.upkeep import Upkeep
 from wg_orchestrator.domain.errors import Conflict, Unavailable
 from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import Network
@@ -35,8 +35,6 @@ FAREWELL_TIME = 5.0
 LEAST_FAREWELL_TIME = 0.5
 CLOSING_TIME = 0.25
 RETRY_DELAY = 0.25
-AT_ONCE = 64
-"""Claims that a node puts back or takes out at the same time."""
 
 
 class NatsTenantRepository:
@@ -58,7 +56,6 @@ class NatsTenantRepository:
     ) -> None:
         self._process = token_hex(8)
         self._stays = 0
-        self._timings = timings
         self._tenants = Tenants(network, max_peers_per_tenant)
         self._ledger = Ledger(self._tenants, self._process)
         self._position = Position()
@@ -66,6 +63,7 @@ class NatsTenantRepository:
         self._stream = Stream(self._connection, stream)
         self._claims = Claims(self._stream, self._ledger, self._position, timings)
         self._lease = NodeLease(self._stream, self._ledger, timings)
+        self._upkeep = Upkeep(self._ledger, self._claims, self._lease, timings.tidy)
         self._reader = ClaimReader(network)
         self._telemetry = StoreTelemetry(telemetry)
         # Once it has caught up.
@@ -223,10 +221,10 @@ class NatsTenantRepository:
             self._ledger.reconcile(snapshot, store_was_lost=is_new, sequence=gathered.sequence)
             target, position = self._ledger, self._position
             self._feed = feed
-            await _until_one_fails(self._lease.watch, self._tidy)
+            await until_one_fails(self._lease.watch, self._upkeep.keep)
 
         async with feed.opened(subjects):
-            await _until_one_fails(feed.run, tend)
+            await until_one_fails(feed.run, tend)
 
     def _see(self, target: Snapshot | Ledger, subjects: Subjects, subject: str, sequence: int, payload: bytes) -> None:
         if subject == subjects.which_epoch:
@@ -244,66 +242,3 @@ class NatsTenantRepository:
             target.see_lease(parse_node(tokens[0]), parse_lease(sequence, payload), sequence)
         elif kind != "sync" or len(tokens) != 1:
             raise Unreadable("no such subject")
-
-    async def _tidy(self) -> None:
-        """Put back what belongs into the stream and take out what does not, for ever."""
-        limiter = anyio.CapacityLimiter(AT_ONCE)
-        while True:
-            await anyio.sleep(self._timings.tidy)
-            if self._lease.node is None:
-                continue
-            if self._ledger.is_open():
-                self._ledger.give_up_missing()
-            async with anyio.create_task_group() as tasks:
-                for work in [*self._work(), *await self._sweeping()]:
-                    tasks.start_soon(self._try, limiter, work)
-
-    def _work(self) -> list[Callable[[], Awaitable[None]]]:
-        node = self._lease.node
-        work: list[Callable[[], Awaitable[None]]] = [
-            partial(self._claims.enrol, claim.backed_by(node))
-            for claim in self._ledger.to_put_back()
-            if node is not None
-        ]
-        work += [partial(self._claims.vacate, claim) for claim in self._ledger.claims_in(State.GHOST)]
-        work += [partial(self._claims.vacate_key, claim) for claim in self._ledger.covered_keys()]
-        return work
-
-    async def _sweeping(self) -> list[Callable[[], Awaitable[None]]]:
-        """Clear up after the nodes that are gone: one of the others is enough for that."""
-        stale = self._ledger.claims_in(State.STALE)
-        if not stale or self._lease.node != min(self._ledger.leases):
-            return []
-        try:
-            # Not those of a node of which nothing has been heard yet.
-            gone = {node for node in {claim.node for claim in stale} if await self._lease.find(node) is None}
-        except NotHeard as error:
-            logger.debug("not swept yet", error=str(error))
-            return []
-        return [partial(self._claims.vacate, claim) for claim in stale if claim.node in gone]
-
-    async def _try(self, limiter: anyio.CapacityLimiter, work: Callable[[], Awaitable[None]]) -> None:
-        """What fails now is tried again, if by then it is still to be done."""
-        async with limiter:
-            try:
-                await work()
-            except (Conflict, NotHeard, Refused, StoreUnusable, TimeoutError) as error:
-                logger.debug("not put right yet", error=str(error))
-
-
-async def _until_one_fails(*works: Callable[[], Awaitable[None]]) -> None:
-    """Run works that do not end by themselves. Raises what the first one to fail raises."""
-    failures: list[Exception] = []
-
-    async def run(work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except Exception as failure:
-            failures.append(failure)
-            tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for work in works:
-            tasks.start_soon(run, work)
-    if failures:
-        raise failures[0]

@@ -17,6 +17,7 @@ class Vacancies:
     def __init__(self) -> None:
         self._places: OrderedDict[Place, int] = OrderedDict()
         self._keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
+        self._covered: dict[str, Claim] = {}
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
         """Of the claim's key and address, as far as is known; 0 for none."""
@@ -26,9 +27,23 @@ class Vacancies:
         _remember(self._places, claim.place, claim.sequence)
         _remember(self._keys, (claim.tenant_id, claim.peer.public_key), key_sequence(claim))
 
+    def cover(self, void: Claim, claim: Claim) -> None:
+        """A claim that does not stand has another one on its address, before it was taken out."""
+        if void.peer.public_key != claim.peer.public_key:
+            self._covered[void.session] = void
+
+    def covered_keys(self) -> list[Claim]:
+        """Claims that are not the last on their addresses any more, but may be on their keys."""
+        return list(self._covered.values())
+
+    def forget_key(self, claim: Claim) -> None:
+        """The key's last message is not this claim's any more."""
+        self._covered.pop(claim.session, None)
+
     def clear(self) -> None:
         self._places.clear()
         self._keys.clear()
+        self._covered.clear()
 
 
 def key_sequence(claim: Claim) -> int:

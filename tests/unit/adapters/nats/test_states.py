@@ -135,9 +135,9 @@ def test_a_key_whose_address_was_taken_before_its_void_claim_was_cleared_is_clea
     stale(address)
     void = address.last
     address.claim("you-1", "you-9", 2)
-    assert address.ledger.covered_keys() == [void]
-    address.ledger.forget_key(void)
-    assert address.ledger.covered_keys() == []
+    assert address.ledger.vacancies.covered_keys() == [void]
+    address.ledger.vacancies.forget_key(void)
+    assert address.ledger.vacancies.covered_keys() == []
 
 
 def test_a_peer_that_is_being_put_back_is_in_although_its_node_s_lease_was_not_heard_of() -> None:
