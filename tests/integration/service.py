@@ -28,7 +28,6 @@ PATIENCE = 30.0
 
 
 class ListeningServer(Protocol):
-    listener: socket.socket
     should_exit: bool
     force_exit: bool
 
@@ -97,14 +96,16 @@ async def running(*, adapt: Callable[[Container], object] = lambda _: None, **op
     server = Server(container)
     serving = asyncio.create_task(server.serve())
     ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if serving.done():
+        serving.result()
+    service = Service(server, container, serving)
     try:
-        await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
-        service = Service(server, container, serving)
         if settings.tls_certificate is not None:
             service.tls = trusting(settings.tls_certificate)
         yield service
     finally:
-        ready.cancel()
         for abort in service.at_end:
             abort()
         await service.stop()

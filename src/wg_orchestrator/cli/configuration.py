@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 
 from wg_orchestrator.cli.failure import fail
 from wg_orchestrator.container import Container
-from wg_orchestrator.server.server import CannotStart, Server
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.server.server import Server
 from wg_orchestrator.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -8,7 +8,8 @@ from wg_orchestrator.cli.failure import fail
 from wg_orchestrator.client import BadMessage, JoinRefused, TryAgainLater
 from wg_orchestrator.client.crowd import crowd
 from wg_orchestrator.client.screen import RosterScreen
-from wg_orchestrator.server.server import CannotStart, Server
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.server.server import Server
 from wg_orchestrator.telemetry.logs import configure_logging
 
 _LONGEST_DEMO = 86_400
@@ -32,10 +33,18 @@ def demo(peers: int, seconds: float | None) -> None:
 
 
 async def _show(server: Server, peers: int, seconds: float | None) -> None:
-    """Serve for a crowd, until the time is up, a signal ends the service, or one of the crowd fails."""
-    url = f"ws://{server.address}/tenants/demo"
+    """Serve for a crowd, until the time is up, a signal ends the service, or one of the crowd fails.
+
+    Raises CannotStart, and what `crowd` does.
+    """
     serving = asyncio.create_task(server.serve())
-    await server.ready.wait()
+    ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        ready.cancel()
+        await serving
+        return
+    url = f"ws://{server.address}/tenants/demo"
     with RosterScreen(f"{url}   (Ctrl-C ends it)") as screen:
         playing = asyncio.create_task(crowd(url, peers, screen))
         await asyncio.wait([serving, playing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -44,6 +53,6 @@ async def _show(server: Server, peers: int, seconds: float | None) -> None:
     stopped_by_hand = serving.done() or server.should_exit
     server.should_exit = True
     await serving
-    # Who is put out by the end of the service has not failed.
-    if not stopped_by_hand and not playing.cancelled():
-        playing.result()
+    failure = None if playing.cancelled() else playing.exception()
+    if failure is not None and not stopped_by_hand:  # Who is put out by the end of the service has not failed.
+        raise failure

@@ -8,7 +8,7 @@ import click
 
 from wg_orchestrator.cli.configuration import make_server, read_settings, settings_options
 from wg_orchestrator.cli.failure import fail
-from wg_orchestrator.server.server import CannotStart
+from wg_orchestrator.server.cannot_start import CannotStart
 from wg_orchestrator.server.workers import (
     SERVING,
     WorkerCannotStart,

@@ -2,6 +2,13 @@ import ssl
 import stat
 from pathlib import Path
 
+import structlog
+
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.settings import Settings
+
+logger = structlog.get_logger("wg_orchestrator")
+
 MAX_FILE_SIZE = 2**20
 """Bytes that a file with a certificate and its chain, or with a key, may have."""
 
@@ -39,6 +46,14 @@ class Certificate:
         self._changed = changed
         return True
 
+    def renew(self) -> None:
+        """`refresh`, and have the log say what came of it."""
+        try:
+            if self.refresh():
+                logger.info("certificate renewed")
+        except BadCertificate as error:
+            logger.error("certificate not renewed", error=str(error))
+
     @staticmethod
     def _new_context() -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -46,6 +61,16 @@ class Certificate:
         context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2 has it: a handshake's work for a few bytes, over and over.
         context.set_alpn_protocols(["http/1.1"])
         return context
+
+
+def certificate_of(settings: Settings) -> Certificate | None:
+    """What to speak TLS with. Raises CannotStart."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificate(settings.tls_certificate, settings.tls_key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 def _version(file: Path) -> tuple[int, int]:

@@ -1,6 +1,10 @@
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_SHARE = 0.8
+"""Of what a container may use, the kernel's buffers for its connections take a part."""
 
 
 class MemoryGauge:
@@ -29,3 +33,22 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
             with suppress(OSError, ValueError):
                 limits.append(int((group / "memory.max").read_text()))
     return min(limits, default=None)
+
+
+def memory_to_use() -> int:
+    """The bytes of its limit that this process may come to use itself; 0 if there is no limit."""
+    return round(_SHARE * (memory_limit() or 0))
+
+
+@contextmanager
+def measuring_memory(tell: Callable[[int], object]) -> Iterator[Callable[[], None]]:
+    """Yield what tells, whenever it is called, how much memory the process uses then."""
+    gauge = MemoryGauge()
+
+    def measure() -> None:
+        tell(gauge.read())
+
+    try:
+        yield measure
+    finally:
+        gauge.close()

@@ -1,52 +1,46 @@
 import asyncio
 import math
 import resource
-import signal
 import socket
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from threading import Thread
-from types import FrameType
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import structlog
 import uvicorn
-from prometheus_client import start_http_server
 
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
-from wg_orchestrator.server.certificate import BadCertificate, Certificate
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.server.certificate import Certificate, certificate_of
 from wg_orchestrator.server.context import ServerContext
-from wg_orchestrator.server.memory import MemoryGauge, memory_limit
+from wg_orchestrator.server.listener import BACKLOG, address_of, listening
+from wg_orchestrator.server.memory import measuring_memory, memory_to_use
+from wg_orchestrator.server.metrics import serving_metrics
 from wg_orchestrator.server.request_protocol import RequestProtocol
+from wg_orchestrator.server.signals import SignalledServer
 from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
-from wg_orchestrator.settings import Settings
 
 logger = structlog.get_logger("wg_orchestrator")
 
-_TICK = 0.1
+TICK = 0.1
 """Seconds between two calls of `on_tick`, by uvicorn."""
 
-_SHARE_OF_MEMORY = 0.8
-"""Of what a container may use, the kernel's buffers for its connections take a part."""
 
+class Server(SignalledServer):
+    """uvicorn with our protocol classes, on a socket of its own.
 
-class CannotStart(Exception):
-    """What the settings ask for can't be had."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn with our protocol classes, on a socket of its own."""
+    It knows the application as any server does: by its lifespan, at whose end the peers are let go and have left. What
+    they share besides is what the container has of the process: whether it is ready, the time for its stop, telemetry.
+    """
 
     def __init__(
         self, container: Container, *, shares_port: bool = False, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """Bind what the settings name, the port so that others may too if it `shares_port`. Raises CannotStart."""
+        """`shares_port`: others may listen on its port, too. `on_serving` is called when it has begun to."""
         self._shares_port = shares_port
         self._on_serving = on_serving
         self._settings = settings = container.settings()
-        self._container = container
+        self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         super().__init__(
             uvicorn.Config(
                 create_app(container),
@@ -62,41 +56,56 @@ class Server(uvicorn.Server):
             )
         )
         self.config.load()
-        self._certificate = _certificate(settings)
         limits = settings
         if settings.max_memory is None:
-            limits = settings.model_copy(update={"max_memory": round(_SHARE_OF_MEMORY * (memory_limit() or 0))})
+            limits = settings.model_copy(update={"max_memory": memory_to_use()})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._context = ServerContext(
-            self.config, self.server_state, settings, limits, max_files, container.telemetry()
+        self._context = context = ServerContext(
+            self.config, self.server_state, settings, limits, max_files, self._telemetry
         )
-        telemetry = self._context.telemetry
-        telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
-        telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)
-        self._memory = MemoryGauge() if limits.max_memory else None
-        self.listener = self._listen()
-        self._metrics = self._serve_metrics()
+        context.telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: context.gate.open)
+        context.telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)
+        self._measures_memory = bool(limits.max_memory)
+        self._chores: list[tuple[int, Callable[[], object]]] = []
+        self._listener: socket.socket | None = None
+        self._certificate: Certificate | None = None
+        self.metrics_address: str | None = None
         self.ready = asyncio.Event()
-        self._told: list[int] = []
+        """Set when it serves."""
 
     @property
     def address(self) -> str:
-        """Where peers reach it: `host:port`, the host in brackets if it is an IPv6 address."""
-        return _address(self.listener)
+        """Where peers reach it, while it serves: `host:port`, the host in brackets if it is an IPv6 address."""
+        if self._listener is None:
+            raise RuntimeError("not serving")
+        return address_of(self._listener)
 
-    @property
-    def metrics_address(self) -> str | None:
-        return _address(self._metrics[0].socket) if self._metrics else None
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until SIGINT, SIGTERM or SIGHUP, or until `should_exit` is set. Raises CannotStart."""
+        settings, registry = self._settings, self._telemetry.registry
+        async with AsyncExitStack() as parts:
+            self._certificate = certificate_of(settings)
+            self._listener = parts.enter_context(listening(settings, shares_port=self._shares_port))
+            metrics = serving_metrics(settings.metrics_host, settings.metrics_port, registry)
+            self.metrics_address = await parts.enter_async_context(metrics)
+            self._every(1.0, self._telemetry.sum_up)
+            if self._measures_memory:
+                self._every(1.0, parts.enter_context(measuring_memory(self._context.gate.measure_memory)))
+            if self._certificate is not None:
+                self._every(settings.tls_reload_interval, self._certificate.renew)
+            await super().serve([self._listener])
+
+    def _every(self, seconds: float, do: Callable[[], object]) -> None:
+        self._chores.append((round(seconds / TICK), do))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application has not started")
+        [listener] = sockets or []
         tls, loop = self._certificate, asyncio.get_running_loop()
         self.servers = [
-            await loop.create_server(
-                self._over_tls(tls) if tls else self._plain, sock=self.listener, backlog=self.config.backlog
-            )
+            await loop.create_server(self._over_tls(tls) if tls else self._plain, sock=listener, backlog=BACKLOG)
         ]
         self.started = True
         self._context.telemetry.watch("tasks", "asyncio tasks", lambda: len(asyncio.all_tasks(loop)))
@@ -105,7 +114,7 @@ class Server(uvicorn.Server):
             "serving",
             url=f"{'wss' if tls else 'ws'}://{self.address}/tenants/{{tenant_id}}",
             network=str(self._settings.network),
-            **({"metrics": f"http://{self.metrics_address}/metrics"} if self._metrics else {}),
+            **({"metrics": f"http://{self.metrics_address}/metrics"} if self.metrics_address else {}),
         )
         self.ready.set()
 
@@ -119,116 +128,28 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         self._context.telemetry.lagged(self._context.clock.beat())
-        if counter % round(1 / _TICK) == 0:
-            self._container.telemetry().sum_up()
-            if self._memory:
-                self._context.gate.measure_memory(self._memory.read())
-        if self._certificate and counter % round(self._settings.tls_reload_interval / _TICK) == 0:
-            self._renew(self._certificate)
+        for ticks, do in self._chores:
+            if counter % ticks == 0:
+                do()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say that it is not ready; then end the application, which lets the peers go; then cut who has not gone."""
-        self._container.readiness().stop()
+        self._readiness.stop()
         self._context.clock.stop()
         await self._pause(self._settings.shutdown_delay)
         for server in self.servers:
             server.close()
-        grace = self._container.grace()
-        grace.begin()
+        self._grace.begin()
         ending = asyncio.create_task(self.lifespan.shutdown())
         while not ending.done():
-            await asyncio.wait([ending], timeout=_TICK)
+            await asyncio.wait([ending], timeout=TICK)
             if self.force_exit:
-                grace.cut()
-        self.config.timeout_graceful_shutdown = max(1, math.floor(grace.left()))
+                self._grace.cut()
+        self.config.timeout_graceful_shutdown = max(1, math.floor(self._grace.left()))
         await super().shutdown(sockets)
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until SIGINT, SIGTERM or SIGHUP, or until `should_exit` is set."""
-        try:
-            await super().serve(sockets or [self.listener])
-        finally:
-            if self._metrics:
-                server, thread = self._metrics
-                await asyncio.to_thread(server.shutdown)
-                server.server_close()
-                thread.join()
-            if self._memory:
-                self._memory.close()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Those that come at once are told in the order of their numbers, whichever was first.
-        self._told.append(sig)
-        self.force_exit = self.force_exit or (len(self._told) > 1 and signal.SIGINT in self._told)
-        super().handle_exit(sig, frame)
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Besides uvicorn's, SIGHUP: whose terminal is closed says goodbye to its peers. With nohup it is ignored."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
-            with super().capture_signals():
-                yield
-            return
-        signal.signal(signal.SIGHUP, self.handle_exit)
-        try:
-            with super().capture_signals():
-                yield
-        finally:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
     async def _pause(self, seconds: float) -> None:
-        for _ in range(math.ceil(seconds / _TICK)):
+        for _ in range(math.ceil(seconds / TICK)):
             if not self.force_exit:
-                await asyncio.sleep(_TICK)
-
-    def _renew(self, certificate: Certificate) -> None:
-        try:
-            if certificate.refresh():
-                logger.info("certificate renewed")
-        except BadCertificate as error:
-            logger.error("certificate not renewed", error=str(error))
-
-    def _listen(self) -> socket.socket:
-        settings = self._settings
-        try:
-            listener = socket.create_server(
-                (settings.host, settings.port),
-                family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-                backlog=self.config.backlog,
-                reuse_port=self._shares_port,
-                dualstack_ipv6=settings.host == "::" and socket.has_dualstack_ipv6(),
-            )
-        except OSError as error:
-            raise CannotStart(f"can't listen on {settings.host} port {settings.port}: {error.strerror}") from error
-        # Connections inherit these. The kernel takes megabytes for a peer that does not read, unless it is told how
-        # much; and it waits for a quarter of an hour for a peer that is gone, unless it is told how long.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_size)
-        with suppress(AttributeError):  # Linux has it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.tcp_user_timeout * 1000))
-        return listener
-
-    def _serve_metrics(self) -> tuple[WSGIServer, Thread] | None:
-        host, port = self._settings.metrics_host, self._settings.metrics_port
-        if port is None:
-            return None
-        try:
-            return start_http_server(port, host, self._container.telemetry().registry)
-        except OSError as error:
-            self.listener.close()
-            raise CannotStart(f"can't listen on {host} port {port}: {error.strerror}") from error
-
-
-def _certificate(settings: Settings) -> Certificate | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        return Certificate(settings.tls_certificate, settings.tls_key)
-    except BadCertificate as error:
-        raise CannotStart(str(error)) from error
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                await asyncio.sleep(TICK)

@@ -7,7 +7,7 @@ from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Liste
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.rfc6455.close import Close
-from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Heard, Phase, Reply, Sign, Step, Tcp
+from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Heard, Phase, Reply, Sign, Step
 from wg_orchestrator.rfc6455.frames import Violation
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -15,6 +15,7 @@ from wg_orchestrator.server.asgi_call import AsgiCall
 from wg_orchestrator.server.clock import Deadlines
 from wg_orchestrator.server.context import ServerContext, Upgraded
 from wg_orchestrator.server.rates import RateBudget
+from wg_orchestrator.server.tcp import end_tcp
 from wg_orchestrator.wire import close_codes as closes
 
 
@@ -253,7 +254,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.write(ending.wire)
         if ending.step is Step.BREAK and self._call is not None and ending.cause is not None:
             self._context.telemetry.refused(ending.cause.reason, self._source)
-        self._end_tcp(ENDINGS[ending.step])
+        end_tcp(self._transport, ENDINGS[ending.step])
         if ending.cause is None:
             return
         self._await(self._context.closings)
@@ -262,20 +263,3 @@ class WebSocketProtocol(asyncio.Protocol):
             listener.gone(ending.cause.reason)
         elif call is not None:
             call.end(ending.cause)
-
-    def _end_tcp(self, how: Tcp) -> None:
-        transport = self._transport
-        match how:
-            case Tcp.READ_ON:
-                self.resume_reading()
-            case Tcp.HALF_CLOSE:
-                if not transport.is_closing():  # TLS has no half-closed connections; it reads on until both are done.
-                    (transport.write_eof if transport.can_write_eof() else transport.close)()
-            case Tcp.CLOSE:
-                transport.close()
-            case Tcp.ABORT:
-                transport.abort()
-            case Tcp.NOTHING:
-                pass
-            case _:
-                assert_never(how)

@@ -125,7 +125,6 @@ async def test_a_ctrl_c_while_workers_stop_ends_them_at_once(
 @pytest.mark.parametrize("order", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
 def test_of_two_signals_that_come_at_once_the_order_does_not_matter(order: tuple[signal.Signals, ...]) -> None:
     server = Server(Container(settings=providers.Object(Settings(host="127.0.0.1", port=0))))
-    server.listener.close()
     for number in order:
         assert not server.force_exit
         server.handle_exit(number, None)

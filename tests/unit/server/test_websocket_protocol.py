@@ -117,6 +117,7 @@ class Joined:
     def __init__(self) -> None:
         self.gone = 0
         self.reason = ""
+        self.heard: list[str | bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         connection = scope["extensions"][EXTENSION]["connection"]
@@ -127,13 +128,14 @@ class Joined:
 
 
 class Counting:
-    """A Listener that ignores text, closes on anything else, and counts its ends."""
+    """A Listener that keeps what it hears, closes on anything but text, and counts its ends."""
 
     def __init__(self, application: Joined, connection: Connection) -> None:
         self.application = application
         self.connection = connection
 
     def heard(self, message: str | bytes) -> None:
+        self.application.heard.append(message)
         if isinstance(message, bytes):
             self.connection.close(TEXT_ONLY)
 
@@ -163,6 +165,32 @@ async def test_nothing_of_the_call_lives_on_with_a_joined_peer() -> None:
     assert (protocol._call, protocol._conversation._handshake) == (None, None)
     assert transport.reading
     assert transport.state == "open"
+
+
+async def test_a_joined_peer_is_heard_by_its_listener() -> None:
+    protocol, _, application = await joined()
+    protocol.data_received(client_frame(Opcode.TEXT, b"one") + client_frame(Opcode.BINARY, b"two"))
+    protocol.data_received(client_frame(Opcode.TEXT, b"three"))
+    assert application.heard == ["one", b"two"]
+    assert application.reason == "text only"
+
+
+async def test_what_came_together_with_the_join_message_is_heard_in_order_until_the_end() -> None:
+    application = Joined()
+    protocol, transport, _ = await upgraded(application)
+    messages = [(Opcode.TEXT, b"join"), (Opcode.TEXT, b"one"), (Opcode.BINARY, b"two"), (Opcode.TEXT, b"three")]
+    protocol.data_received(b"".join(client_frame(*message) for message in messages))
+    await turns()
+    assert application.heard == ["one", b"two"]
+    assert transport.written.endswith(frame(Opcode.TEXT, b"welcome") + close_frame(1003, "text only"))
+
+
+async def test_the_application_chooses_the_subprotocol() -> None:
+    async def chooses(scope: Any, receive: Any, send: Any) -> None:
+        await scope["extensions"][EXTENSION]["connection"].accept("v2")
+
+    _, transport, _ = await upgraded(chooses)
+    assert b"\r\nsec-websocket-protocol: v2\r\n" in transport.written
 
 
 async def test_notices_are_written_as_they_are_until_the_end() -> None:

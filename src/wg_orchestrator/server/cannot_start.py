@@ -1,0 +1,2 @@
+class CannotStart(Exception):
+    """What the settings ask for can't be had."""

@@ -1,0 +1,38 @@
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from wg_orchestrator.server.cannot_start import CannotStart
+from wg_orchestrator.settings import Settings
+
+BACKLOG = 2048
+"""Connections that may wait for the process to take them."""
+
+
+@contextmanager
+def listening(settings: Settings, *, shares_port: bool) -> Iterator[socket.socket]:
+    """Listen where the settings say, on a port that others may share if it `shares_port`. Raises CannotStart."""
+    host, port = settings.host, settings.port
+    try:
+        listener = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=BACKLOG,
+            reuse_port=shares_port,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        raise CannotStart(f"can't listen on {host} port {port}: {error.strerror}") from error
+    with listener:
+        # Connections inherit these. The kernel takes megabytes for a peer that does not read, unless it is told how
+        # much; and it waits for a quarter of an hour for a peer that is gone, unless it is told how long.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_size)
+        with suppress(AttributeError):  # Linux has it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.tcp_user_timeout * 1000))
+        yield listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """`host:port`, the host in brackets if it is an IPv6 address."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
