@@ -133,7 +133,7 @@ async def follow(url: str) -> None:
         print(json.dumps({**report, "bytes": memory() - before}), flush=True)  # noqa: T201
         while line := await reader.readline():
             revision = int(line)
-            while node._position.revision < revision:  # noqa: ASYNC110, SLF001
+            while node._position.sequence < revision:  # noqa: ASYNC110, SLF001
                 await asyncio.sleep(0.002)
             print(json.dumps({"cpu": time.process_time()}), flush=True)  # noqa: T201
 

@@ -110,17 +110,17 @@ class Stream:
             self._warned = True
             logger.warning("few replicas", stream=name, replicas=config["num_replicas"], recommended=3)
         while True:
-            revision, payload = await self.last(self.subjects.which_epoch)
-            epoch = read_epoch(revision, payload)
+            sequence, payload = await self.last(self.subjects.which_epoch)
+            epoch = read_epoch(sequence, payload)
             if epoch is not None:
                 return epoch
-            await self.begin(revision)
+            await self.begin(sequence)
 
     def subjects_of(self, epoch: Epoch) -> Subjects:
         return Subjects(self._options.name, epoch.name)
 
     async def begin(self, after: int) -> None:
-        """Begin a new epoch in the place of the one of that revision, unless somebody has."""
+        """Begin a new epoch in the place of the one of that sequence, unless somebody has."""
         try:
             await self.publish([Entry(self.subjects.which_epoch, new_epoch_name().encode(), after)])
         except Refused:
@@ -149,7 +149,7 @@ class Stream:
         }
 
     async def publish(self, entries: Sequence[Entry]) -> int:
-        """Store all entries or none, one after the other in the stream. Returns the last one's revision.
+        """Store all entries or none, one after the other in the stream. Returns the last one's sequence.
 
         Raises Refused if one of them did not know its subject's last message.
         """
@@ -177,14 +177,14 @@ class Stream:
         raise StoreUnusable(error["description"])
 
     async def mark(self, subjects: Subjects, process: str) -> int:
-        """Store a message that says nothing. Whoever has seen its revision has seen all that was stored before."""
+        """Store a message that says nothing. Whoever has seen its sequence has seen all that was stored before."""
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])
         return int(answer["seq"])
 
     async def last(self, subject: str) -> tuple[int, bytes]:
-        """The revision and payload of the last message on a subject; 0 if there is none."""
+        """The sequence and payload of the last message on a subject; 0 if there is none."""
         found = await self._find(f"STREAM.MSG.GET.{self._options.name}", {"last_by_subj": subject})
         if found is None:
             return 0, b""

@@ -7,6 +7,8 @@ from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.lease import NodeLease, read_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.stream import Entry, Refused
+from wg_orchestrator.adapters.nats.tenants import Tenants
+from wg_orchestrator.adapters.nats.timings import Timings
 
 
 class SlowStream:
@@ -30,9 +32,9 @@ class SlowStream:
 
 
 async def test_a_lease_is_renewed_also_if_no_answer_comes_in_time() -> None:
-    ledger = Ledger(IPv4Network("100.64.0.0/10"), 100, "me")
+    ledger = Ledger(Tenants(IPv4Network("100.64.0.0/10"), 100), "me")
     stream = SlowStream(ledger)
-    lease = NodeLease(stream, ledger)  # type: ignore[arg-type]
+    lease = NodeLease(stream, ledger, Timings())  # type: ignore[arg-type]
     for renewals in range(1, 6):
         with suppress(NotHeard):
             await lease._renew(has_caught_up=True)
