@@ -207,7 +207,7 @@ class Ledger:
 
     def _claimed(self, claim: Claim) -> None:
         held = self._held.get(claim.place)
-        if held is not None and held.session == claim.session:
+        if held is not None and held.session == claim.session and held.peer == claim.peer:
             self._unlink(held)
             self._link(claim)
         else:

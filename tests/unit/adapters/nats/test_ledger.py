@@ -268,3 +268,12 @@ def test_tenants_that_expect_somebody_count(ledger: Followed) -> None:
     assert ledger.count() == 1
     ledger.forgo(first)
     assert ledger.count() == 0
+
+
+def test_a_stay_that_is_said_to_be_another_peers_by_now_has_ended(ledger: Followed) -> None:
+    ledger.see_claim(a_claim(a_peer(1), 1))
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 3, stay=1))
+    assert ledger.told[1:] == [left(a_peer(1)), joined(a_peer(2, "100.64.0.1"))]
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 5, node=""))
+    assert ledger.told[3:] == [left(a_peer(2, "100.64.0.1"))]
+    assert ledger.count() == 0
