@@ -184,5 +184,5 @@ def test_a_reason_with_a_name_that_is_not_utf_8_is_told_in_one_line(tmp_path: Pa
 
 
 async def test_a_reason_that_is_cut_within_a_character_is_told() -> None:
-    with pytest.raises(WorkerCannotStart, match="^n"):
+    with pytest.raises(WorkerCannotStart, match=r"^n"):
         await supervise([("/bin/sh", "-c", r"printf 'n\303' >&0; exit 1")])

@@ -234,7 +234,7 @@ class Stream:
         return found
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
-        """The answer, an object; an `error` in it has a code and a description. Anything else is somebody else's: whoever
+        """The answer, an object; an `error` in it has a code and a description. Anything else is another's: whoever
         may subscribe to what is asked can answer it.
         """
         answer = await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT)
