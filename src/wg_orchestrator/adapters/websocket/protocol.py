@@ -119,6 +119,10 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._phase is not Phase.OPEN:
             raise Gone
         self._await(None)
+        if self._context.gate.memory_is_full:  # Since the handshake: its welcome may be large.
+            self._context.telemetry.refused(closes.AT_CAPACITY.reason, self._source)
+            self.close(closes.AT_CAPACITY)
+            raise Gone
         return message
 
     async def refuse(self, close: Close) -> None:
@@ -130,6 +134,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._phase is Phase.OPEN and not self._transport.is_closing():  # It may have ended during the commit.
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
+            # Its join is told to all who are in the welcome: that has as many bytes again.
+            self._context.gate.take_memory(2 * len(welcome.frame))
         if any("bytes" in event for event in unread):  # It came together with the join message.
             self.close(closes.TEXT_ONLY)
 
