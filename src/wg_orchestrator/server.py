@@ -69,7 +69,8 @@ class Server(uvicorn.Server):
         self._certificate = _certificate(settings)
         limits, telemetry = container.gate_limits(), container.telemetry()
         if settings.max_memory is None:
-            limits = replace(limits, max_memory=round(_SHARE_OF_MEMORY * (memory_limit() or 0)))
+            share = _SHARE_OF_MEMORY / settings.workers  # Each of them sees only what it uses itself.
+            limits = replace(limits, max_memory=round(share * (memory_limit() or 0)))
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._context = ServerContext(
             self.config, self.server_state, container.connection_limits(), limits, max_files, telemetry
@@ -77,6 +78,8 @@ class Server(uvicorn.Server):
         telemetry.gauge("connections", "Connections, WebSockets or not yet", lambda: self._context.gate.open)
         telemetry.gauge("tenants", "Tenants that have peers", container.tenants().count)
         self._memory = MemoryGauge() if limits.max_memory else None
+        if self._memory:
+            self._context.gate.read_memory = self._memory.read
         self.listener = self._listen()
         self._metrics = self._serve_metrics()
         self.ready = asyncio.Event()
