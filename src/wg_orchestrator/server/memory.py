@@ -1,3 +1,4 @@
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,9 +36,17 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
     return min(limits, default=None)
 
 
+def machine_memory() -> int:
+    """The bytes of memory that the machine has; 0 if it does not say."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    return math.prod(os.sysconf(name) for name in names) if set(names) <= os.sysconf_names.keys() else 0
+
+
 def memory_to_use(processes: int) -> int:
-    """The bytes that one of so many processes, each of which sees only its own, may come to use; 0 is any number."""
-    return round(_SHARE * (memory_limit() or 0) / processes)
+    """The bytes that one of so many processes may come to use, as each sees only its own: its share of the limit, or of
+    the machine's memory if there is none.
+    """
+    return round(_SHARE * (memory_limit() or machine_memory()) / processes)
 
 
 @contextmanager
