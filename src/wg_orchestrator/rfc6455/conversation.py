@@ -2,7 +2,7 @@
 `Conversation` what has happened, and does what it says.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
@@ -14,7 +14,12 @@ ABNORMAL = 1006
 """In the place of a close code: there was no close frame (RFC 6455, section 7.1.5)."""
 
 
-class Phase(Enum):
+class _Singletons(Enum):
+    # There is one of each. Enum's own hash is a call of Python for each look into a table.
+    __hash__ = object.__hash__
+
+
+class Phase(_Singletons):
     CONNECTING = "the handshake has no answer yet"
     OPEN = "both sides may send"
     CLOSING = "our close frame is out, and only the answer to it matters"
@@ -22,7 +27,7 @@ class Phase(Enum):
     CLOSED = "the TCP connection is gone"
 
 
-class Step(Enum):
+class Step(_Singletons):
     ACCEPT = "we answer the handshake with 101"
     REFUSE = "we answer the handshake with another status"
     CLOSE = "we send a close frame"
@@ -88,6 +93,11 @@ ENDINGS: Mapping[Step, Tcp] = {
 """All steps but ACCEPT are towards the end."""
 
 
+_REFUSED = Close(ABNORMAL, "refused")
+_END_OF_STREAM = Close(ABNORMAL, "end of stream")
+_CONNECTION_LOST = Close(ABNORMAL, "connection lost")
+
+
 class Ending(NamedTuple):
     """A step towards the end: send `wire`, do with the TCP connection what ENDINGS says, and tell whoever lives on the
     conversation that it is over, and by what `cause`. No cause: that was told before.
@@ -111,13 +121,8 @@ class Sign(Enum):
     """A frame that says nothing to anybody."""
 
 
-class Heard(NamedTuple):
-    """A whole message, to be handed up."""
-
-    message: str | bytes
-
-
-Event: TypeAlias = Heard | Reply | Sign | Ending
+Event: TypeAlias = str | bytes | Reply | Sign | Ending
+"""A str or bytes is a whole message, to be handed up."""
 
 
 class Conversation:
@@ -146,7 +151,7 @@ class Conversation:
         """Answer the handshake with this HTTP response."""
         if Step.REFUSE not in TRANSITIONS[self.phase]:
             return None
-        return self._end(Step.REFUSE, Close(ABNORMAL, "refused"), refusal(status, headers, body))
+        return self._end(Step.REFUSE, _REFUSED, refusal(status, headers, body))
 
     def close(self, close: Close) -> Ending | None:
         if self.phase is not Phase.OPEN:
@@ -166,38 +171,27 @@ class Conversation:
     # What happens to us
 
     def hear_end(self) -> Ending | None:
-        return self._end(Step.HEAR_END, Close(ABNORMAL, "end of stream"))
+        return self._end(Step.HEAR_END, _END_OF_STREAM)
 
     def lose(self) -> Ending | None:
-        return self._end(Step.LOSE, Close(ABNORMAL, "connection lost"))
+        return self._end(Step.LOSE, _CONNECTION_LOST)
 
-    def receive(self, data: bytes, count: Callable[[], None]) -> Iterator[Event]:
-        """What `data` brings: an event for each frame that it completes, to be acted on before the next is asked for.
-        What comes before the handshake is accepted comes with what is received after that.
+    def violate(self, violation: Violation) -> Ending | None:
+        """The client has broken RFC 6455, or a limit of ours."""
+        close = Close(violation.code, violation.reason)
+        return self._end(Step.BREAK, close, close_frame(close.code, close.reason) if self.phase is Phase.OPEN else b"")
 
-        `count` is called for each read, as a frame that comes byte by byte costs as much as as many frames, and for
-        each frame after its first. It raises Violation if that is one too many.
-        """
-        if self._reader is None:
-            return
-        if self.phase is Phase.CONNECTING:
+    def hold(self, data: bytes) -> None:
+        """Keep what comes before the handshake has its answer for the first `read` after it."""
+        if self._reader is not None:
             self._reader.hold(data)
-            return
-        try:
-            count()
-            for number, (opcode, payload) in enumerate(self._reader.feed(data)):
-                if number:
-                    count()
-                yield self._hear(opcode, payload)
-                if self._reader is None:
-                    return
-        except Violation as violation:
-            close = Close(violation.code, violation.reason)
-            wire = close_frame(close.code, close.reason) if self.phase is Phase.OPEN else b""
-            if (ending := self._end(Step.BREAK, close, wire)) is not None:
-                yield ending
 
-    def _hear(self, opcode: Opcode, payload: bytes) -> Event:
+    def read(self, data: bytes) -> Iterable[tuple[Opcode, bytes]]:
+        """The frames that `data` completes, each to be heard before the next is asked for. Raises Violation."""
+        return () if self._reader is None else self._reader.feed(data)
+
+    def hear(self, opcode: Opcode, payload: bytes) -> Event:
+        """What follows from a frame. Raises Violation."""
         if opcode is Opcode.CLOSE:
             code, _ = parse_close(payload)
             answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is Phase.OPEN else b""
@@ -211,7 +205,7 @@ class Conversation:
             return Sign.ALIVE
         if opcode is Opcode.PING:
             return Reply(frame(Opcode.PONG, payload))
-        return Heard(payload if opcode is Opcode.BINARY else decode_text(payload))
+        return payload if opcode is Opcode.BINARY else decode_text(payload)
 
     def _end(self, step: Step, cause: Close, wire: bytes = b"") -> Ending | None:
         is_told = self.phase not in (Phase.CONNECTING, Phase.OPEN)

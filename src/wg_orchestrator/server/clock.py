@@ -81,7 +81,8 @@ class Deadlines(Generic[Item]):
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
-        self.shrink(self._max_items)
+        if len(self._due) > self._max_items:
+            self.shrink(self._max_items)
 
     def shrink(self, most: float) -> None:
         """Of more than `most` items the first ones are due at once."""

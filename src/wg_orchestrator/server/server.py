@@ -43,7 +43,7 @@ class Server(SignalledServer):
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         super().__init__(
             uvicorn.Config(
-                create_app(container),
+                app := create_app(container),
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -61,7 +61,14 @@ class Server(SignalledServer):
             limits = settings.model_copy(update={"max_memory": memory_to_use(settings.workers)})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._context = context = ServerContext(
-            self.config, self.server_state, settings, limits, max_files, self._telemetry
+            self.config,
+            self.server_state,
+            settings,
+            limits,
+            max_files,
+            self._telemetry,
+            # Past the framework's middleware: a peer has no use for it, and its join waits for it five times.
+            websockets=app.router,
         )
         context.telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: context.gate.open)
         context.telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)

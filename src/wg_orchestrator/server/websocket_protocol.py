@@ -7,7 +7,7 @@ from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Liste
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.rfc6455.close import Close
-from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Heard, Phase, Reply, Sign, Step
+from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Event, Phase, Reply, Sign, Step
 from wg_orchestrator.rfc6455.frames import Violation
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -44,16 +44,16 @@ class WebSocketProtocol(OneDeadline, asyncio.Protocol):
     def begin(self, request: Request, scheme: str, early: bytes, refuse: Close | None) -> None:
         """Have the application answer `request`; `early` was sent with it. `refuse`: it is only to be closed."""
         context = self._context
-        self.data_received(early)
+        if early:
+            self._conversation.hold(early)
         if refuse is not None:
             context.telemetry.refused(refuse.reason, self._source)
             self.open((), None)
             self.close(refuse)
             return
-        self._transport.pause_reading()  # Frames that come before it was accepted are read after.
         scope = websocket_scope(request, scheme, self._source, context.config.root_path)
         scope["extensions"] = {"websocket.http.response": {}, EXTENSION: {"connection": self}}
-        self._call = AsgiCall(self)
+        self._call = AsgiCall(self, context.loop)
         context.start(self._call.run(context.app, scope))
 
     # asyncio's callbacks
@@ -81,22 +81,38 @@ class WebSocketProtocol(OneDeadline, asyncio.Protocol):
             self._call.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        for event in self._conversation.receive(data, self._count):
-            match event:
-                case Sign.NOTHING:
-                    pass
-                case Sign.ALIVE:
-                    self._alive()
-                case Heard(message):
-                    self._hear(message)
-                case Reply(wire):
-                    self._transport.write(wire)
-                case Ending():
-                    self._finish(event)
-                case _:
-                    assert_never(event)
-            if self._transport.is_closing():
+        conversation = self._conversation
+        try:
+            self._count()  # Each read: a frame that comes byte by byte costs us as much as as many frames.
+            if conversation.phase is Phase.CONNECTING:  # Frames that come before the answer are read after it.
+                conversation.hold(data)
+                self._transport.pause_reading()
                 return
+            for number, (opcode, payload) in enumerate(conversation.read(data)):
+                if number:
+                    self._count()
+                event = conversation.hear(opcode, payload)
+                if event is not Sign.NOTHING:
+                    self._act_on(event)
+                    if self._transport.is_closing():
+                        return
+        except Violation as violation:
+            self._finish(conversation.violate(violation))
+
+    def _act_on(self, event: Event) -> None:
+        match event:
+            case Sign.NOTHING:
+                pass
+            case Sign.ALIVE:
+                self._alive()
+            case str() | bytes():
+                self._hear(event)
+            case Reply(wire):
+                self._transport.write(wire)
+            case Ending():
+                self._finish(event)
+            case _:
+                assert_never(event)
 
     # Connection
 
@@ -177,6 +193,9 @@ class WebSocketProtocol(OneDeadline, asyncio.Protocol):
             raise Gone
         self._transport.write(frame)
 
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
     def resume_reading(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
@@ -229,7 +248,6 @@ class WebSocketProtocol(OneDeadline, asyncio.Protocol):
             self._listener.heard(message)
         elif self._call is not None:
             self._call.hear(message)
-            self._transport.pause_reading()
 
     def _finish(self, ending: Ending | None) -> None:
         """Take this step towards the end. The first one is told to whoever lives on this connection."""
