@@ -33,7 +33,10 @@ def demo(peers: int, seconds: float | None) -> None:
 
 
 async def _show(server: Server, peers: int, seconds: float | None) -> None:
-    """Serve for a crowd, until the time is up, a signal ends the service, or one of the crowd fails."""
+    """Serve for a crowd, until the time is up, a signal ends the service, or one of the crowd fails.
+
+    Raises CannotStart, and what `crowd` does.
+    """
     serving = asyncio.create_task(server.serve())
     ready = asyncio.create_task(server.ready.wait())
     await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -50,6 +53,6 @@ async def _show(server: Server, peers: int, seconds: float | None) -> None:
     stopped_by_hand = serving.done() or server.should_exit
     server.should_exit = True
     await serving
-    # Who is put out by the end of the service has not failed.
-    if not stopped_by_hand and not playing.cancelled():
-        playing.result()
+    failure = None if playing.cancelled() else playing.exception()
+    if failure is not None and not stopped_by_hand:  # Who is put out by the end of the service has not failed.
+        raise failure

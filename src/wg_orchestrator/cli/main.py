@@ -3,8 +3,6 @@ import sys
 
 import click
 
-from wg_orchestrator import __version__
-
 
 class _Commands(click.Group):
     """Loads a command when it is asked for: who joins does not wait for what only a service needs."""
@@ -31,7 +29,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="wg-orchestrator")
+@click.version_option(package_name="wg-orchestrator", prog_name="wg-orchestrator")
 def main() -> None:
     """The control plane of a WireGuard network: who is in it, at which virtual IP."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # What others are called may not be in the terminal's encoding.

@@ -216,7 +216,8 @@ class Ledger:
             last = record.last if record else None
             if last is not None and last.node not in self.leases:
                 self.vacancies.cover(last, claim)
-            if (holder is not None and holder.session == claim.session) or self._join(claim, holder):
+            is_same = holder is not None and (holder.session, holder.peer) == (claim.session, claim.peer)
+            if is_same or self._join(claim, holder):
                 self._records.put(place, Record(state, claim, claim))
         elif holder is not None and state is State.UNBACKED:
             self._unback(place, holder, claim)
