@@ -51,8 +51,7 @@ class Ledger:
 
     def holds(self, claim: Claim) -> bool:
         """Whether the peer is in its tenant, for this one stay."""
-        holder = self.holder(claim.place)
-        return holder is not None and holder.session == claim.session
+        return (holder := self.holder(claim.place)) is not None and holder.session == claim.session
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
         """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""

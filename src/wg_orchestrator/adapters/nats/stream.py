@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
+from wg_orchestrator.adapters.nats.answer import parse_answer, sequence_of
 from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.epoch import Epoch, new_epoch_name, read_epoch
@@ -169,7 +170,7 @@ class Stream:
         answer = await self._request(entry.subject, entry.payload, headers)
         error = answer.get("error")
         if error is None:
-            return _sequence(answer)
+            return sequence_of(answer)
         if error.get("err_code") in _WRONG_LAST_SEQUENCE:
             raise Refused(error["description"])
         if error.get("err_code") in _BATCH_NOT_TAKEN:
@@ -181,7 +182,7 @@ class Stream:
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])
-        return _sequence(answer)
+        return sequence_of(answer)
 
     async def last(self, subject: str) -> tuple[int, bytes]:
         """The sequence and payload of the last message on a subject; 0 if there is none."""
@@ -189,7 +190,7 @@ class Stream:
         if found is None:
             return 0, b""
         try:
-            return _sequence(found["message"]), base64.b64decode(found["message"].get("data", ""))
+            return sequence_of(found["message"]), base64.b64decode(found["message"].get("data", ""))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise NotHeard(f"{subject}: no message in the answer") from error
 
@@ -234,23 +235,4 @@ class Stream:
         return found
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
-        """The answer, an object; an `error` in it has a code and a description. Anything else is another's: whoever
-        may subscribe to what is asked can answer it.
-        """
-        answer = await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT)
-        try:
-            parsed: Any = json.loads(answer)
-        except (ValueError, RecursionError):
-            parsed = None
-        if isinstance(parsed, dict):
-            error = parsed.get("error")
-            if error is None or (isinstance(error, dict) and {"code", "description"} <= error.keys()):
-                return parsed
-        raise NotHeard(f"{subject}: an answer that is none of JetStream's")
-
-
-def _sequence(answer: dict[str, Any]) -> int:
-    sequence = answer.get("seq")
-    if type(sequence) is not int:
-        raise NotHeard("an answer without a sequence")
-    return sequence
+        return parse_answer(subject, await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))
