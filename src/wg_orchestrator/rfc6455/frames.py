@@ -35,12 +35,16 @@ class Violation(Exception):
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
     """One whole server frame. It is not masked, so the same bytes serve every receiver."""
-    size = len(payload)
+    return frame_header(opcode, len(payload)) + payload
+
+
+def frame_header(opcode: Opcode, size: int) -> bytes:
+    """What goes before a payload of `size` bytes, to make it one whole server frame."""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return bytes((0x80 | opcode, size))
     if size < 65536:
-        return bytes((0x80 | opcode, 126)) + _U16.pack(size) + payload
-    return bytes((0x80 | opcode, 127)) + _U64.pack(size) + payload
+        return bytes((0x80 | opcode, 126)) + _U16.pack(size)
+    return bytes((0x80 | opcode, 127)) + _U64.pack(size)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
