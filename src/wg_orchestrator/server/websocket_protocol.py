@@ -1,5 +1,4 @@
 import asyncio
-import random
 from collections.abc import Iterable
 from typing import cast
 
@@ -12,14 +11,14 @@ from wg_orchestrator.rfc6455.frames import Violation
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.asgi_call import AsgiCall
-from wg_orchestrator.server.clock import OneDeadline
 from wg_orchestrator.server.context import ServerContext
+from wg_orchestrator.server.punctual import Punctual
 from wg_orchestrator.server.rates import RateBudget
 from wg_orchestrator.server.tcp import end_tcp
 from wg_orchestrator.wire import close_codes as closes
 
 
-class WebSocketProtocol(OneDeadline, asyncio.Protocol):
+class WebSocketProtocol(Punctual, asyncio.Protocol):
     """A peer's WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps the time.
 
     First it is an ASGI call like any other. If the application takes it as the `Connection` that the scope's extensions
@@ -213,35 +212,10 @@ class WebSocketProtocol(OneDeadline, asyncio.Protocol):
             self.respond(503, (), b"service restart")
         self.close(closes.SERVICE_RESTART)
 
-    def join_overdue(self) -> None:
-        if self._call is not None:
-            self._call.overdue()
-
-    def ping(self) -> None:
-        # A payload that can't be guessed: the pong proves that the peer has read all that came before it.
-        wire = self._conversation.ping(random.getrandbits(32).to_bytes(4, "big"))
-        if wire is not None:
-            self._context.telemetry.outbox(self._transport.get_write_buffer_size())
-            self._transport.write(wire)
-            self._await(self._context.pongs)
-
-    def pong_overdue(self) -> None:
-        self._finish(self._conversation.give_up("ping timeout"))
-
-    def close_overdue(self) -> None:
-        self._finish(self._conversation.give_up("close timeout"))
-
     def _count(self) -> None:
         clock = self._context.clock
         if not self._budget.spend(clock.time(), clock.stalled):
             raise Violation(closes.POLICY.code, closes.POLICY.reason)
-
-    def _alive(self) -> None:
-        self._await(self._context.pings)
-        # It has read all that came before: its welcome needs no room any more.
-        self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
-        if self._room:  # By what came after the ping.
-            self.pause_writing()
 
     def _hear(self, message: str | bytes) -> None:
         if self._listener is not None:
