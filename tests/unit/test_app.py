@@ -11,7 +11,6 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from harness.keys import a_key_text
-from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
 from wg_orchestrator.settings import Settings
@@ -126,7 +125,7 @@ def test_what_the_container_names_runs_for_as_long_as_the_app() -> None:
 
 def test_the_app_is_ready_when_all_that_the_container_requires_is_met() -> None:
     container, met = a_container(), list[bool]()
-    container.readiness.override(providers.Singleton(Readiness, [lambda: True, lambda: bool(met)]))
+    container.readiness.override(providers.Singleton(type(container.readiness()), [lambda: True, lambda: bool(met)]))
     with TestClient(create_app(container)) as client:
         assert client.get("/readyz").status_code == 503
         met.append(True)
