@@ -195,6 +195,16 @@ async def test_a_peer_that_has_ended_by_itself_is_not_closed_again() -> None:
     assert house.left("closed by the peer") == 1
 
 
+async def test_of_who_has_left_nothing_is_kept() -> None:
+    house = House()
+    for number in range(1, 4):
+        connection = await house.join(number)
+        connection.end("closed by the peer")
+    await turns(lambda: house.peers() == 0)
+    await turns(lambda: not house.sessions._leaving)
+    assert house.sessions._connected == set()
+
+
 async def test_text_is_ignored_and_binary_ends_the_session() -> None:
     house = House()
     connection = await house.join(1)

@@ -57,6 +57,14 @@ async def test_one_comes_in_in_a_turn_however_large_its_tenant_is(size: int) -> 
     assert crowd.inside == list(range(5))
 
 
+async def test_who_would_fit_does_not_overtake_those_who_wait() -> None:
+    crowd = Crowd(per_turn=10)
+    for number, size in enumerate((6, 6, 4, 10, 1)):
+        crowd.come(number, size)
+    await crowd.by_turns()
+    assert crowd.inside == [0, 1, 2, 3, 4]
+
+
 async def test_who_comes_to_another_tenant_waits_for_nobody() -> None:
     crowd = Crowd(per_turn=10)
     for number in range(5):
