@@ -15,9 +15,10 @@ from bench.report import WIDTH, print_report
 from bench.results import RESULTS
 from bench.run import measure
 from bench.server import Server, prepare_this_process
+from bench.two_tenants import TwoTenants
 from bench.workloads import Admissions, Quiet, Return, Storm, Workload
 
-_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle", "nodes-admissions", "nodes-quiet")
+_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle", "two-tenants", "nodes-admissions", "nodes-quiet")
 
 
 def _workloads(hold: float) -> list[Workload]:
@@ -28,6 +29,7 @@ def _workloads(hold: float) -> list[Workload]:
         Return(),
         Growth(),
         Idle(hold=hold),
+        TwoTenants(),
         NodesAdmissions(),
         NodesQuiet(),
     ]
@@ -42,6 +44,7 @@ def _quick_workloads() -> list[Workload]:
         Return(tenants=10, size=20, at_once=50),
         Growth(sizes=(20, 100), clients=4, seconds=0.2),
         Idle(tenants=10, size=30, hold=0.5),
+        TwoTenants(members=300, few=5, clients=4, rounds=5),
         NodesAdmissions(tenants=20, size=10),
         NodesQuiet(members=20, rounds=10),
     ]

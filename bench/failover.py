@@ -19,11 +19,12 @@ import anyio
 import httpx2
 import nats
 from nats.errors import Error
-from tests.builders import a_key_text
-from tests.cluster.client import Peer, join
-from tests.cluster.cluster import Cluster, ServiceProcess
-from tests.nats_server import NatsServer
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from harness.cluster import Cluster, ServiceProcess
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
+from harness.peer import Peer, join
 
 STREAM = "wg-orchestrator"
 TENANT = "acme"

@@ -4,10 +4,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.nats_server import NatsServer
-
 from bench.errors import BrokenPromise
 from bench.server import HOST, Server, cpu_seconds
+from harness.nats_server import NatsServer
 
 _START_TIMEOUT = 20.0
 

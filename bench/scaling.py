@@ -21,10 +21,10 @@ from typing import Any
 
 import structlog
 from nats.aio.client import Client
-from tests.cluster.cluster import Cluster
-from tests.nats_server import NatsServer
 
 from bench.identity import Identity
+from harness.cluster import Cluster
+from harness.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions
@@ -133,7 +133,7 @@ async def follow(url: str) -> None:
         print(json.dumps({**report, "bytes": memory() - before}), flush=True)  # noqa: T201
         while line := await reader.readline():
             revision = int(line)
-            while node._position.revision < revision:  # noqa: ASYNC110, SLF001
+            while node._position.sequence < revision:  # noqa: ASYNC110, SLF001
                 await asyncio.sleep(0.002)
             print(json.dumps({"cpu": time.process_time()}), flush=True)  # noqa: T201
 

@@ -1,11 +1,10 @@
 """Valid things, named by a number, for tests that need some and don't care which."""
 
-import base64
-import hashlib
 from collections.abc import Coroutine
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
+from harness.keys import a_key_text
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
@@ -18,12 +17,6 @@ Result = TypeVar("Result")
 
 ACME = TenantId("acme")
 GLOBEX = TenantId("globex")
-
-
-def a_key_text(number: int) -> str:
-    raw = bytearray(hashlib.sha256(number.to_bytes(8, "big")).digest())
-    raw[31] &= 0x3F  # well below 2^255 - 19
-    return base64.b64encode(raw).decode()
 
 
 def a_key(number: int) -> PublicKey:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 
 _ANY_TEXT = st.text(st.characters(), max_size=140)  # Lone surrogates too.
 _JSON: st.SearchStrategy[Any] = st.recursive(

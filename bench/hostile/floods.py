@@ -13,7 +13,8 @@ from bench.hostile.peak import Peak
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.hostile.traffic import Traffic
 from bench.stage import PATIENCE, SETTLE, Stage
-from bench.tls import client_context, write_certificate
+from bench.tls import client_context
+from harness.certificates import write_certificate
 
 _AT_ONCE = 256
 _TURN = 0.002
@@ -43,7 +44,7 @@ class Flooded(Scenario):
 
     def more_settings(self, folder: Path) -> dict[str, object]:
         names = ("tls_certificate", "tls_key")
-        return dict(zip(names, write_certificate(folder), strict=True)) if self.attack.over_tls else {}
+        return dict(zip(names, write_certificate(folder, "bench"), strict=True)) if self.attack.over_tls else {}
 
     def crowd(self, port: int) -> Crowd:
         return Crowd(port, tls=client_context() if self.attack.over_tls else None)

@@ -11,7 +11,7 @@ def main() -> None:
         # The kernel drops what the first process of a container has no handler for. This one is here before anything
         # that takes its time to load, and until the command has one of its own.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    from wg_orchestrator.cli.cli import main as run
+    from wg_orchestrator.cli.main import main as run
 
     run(prog_name="wg-orchestrator")
 

@@ -1,24 +1,22 @@
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
 
 from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
+from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 
-
-def _nats_tenants(settings: Settings, telemetry: Telemetry) -> "NatsTenantRepository":
+def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
     # Only who uses NATS needs its client to be installed.
     from wg_orchestrator.adapters.nats.connection import ConnectionOptions
     from wg_orchestrator.adapters.nats.stream import StreamOptions
@@ -36,6 +34,7 @@ def _nats_tenants(settings: Settings, telemetry: Telemetry) -> "NatsTenantReposi
         ),
         StreamOptions(settings.nats_stream, str(settings.network), settings.nats_replicas, settings.nats_storage),
         telemetry,
+        timings,
     )
 
 
@@ -52,7 +51,8 @@ class Container(containers.DeclarativeContainer):
         network=settings.provided.network,
         max_peers_per_tenant=settings.provided.max_peers_per_tenant,
     )
-    nats_tenants = providers.Singleton(_nats_tenants, settings, telemetry)
+    nats_timings = providers.Singleton(Timings)
+    nats_tenants = providers.Singleton(_nats_tenants, settings, telemetry, nats_timings)
     tenants = providers.Selector(settings.provided.store, memory=memory_tenants, nats=nats_tenants)
 
     peer_telemetry = providers.Singleton(PeerTelemetry, telemetry)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import anyio
 
+from harness.cluster import SERVICES, Cluster
 from tests.cluster.chaos import Chaos, Fault
 from tests.cluster.churn import FULL, WIDE, Shape
-from tests.cluster.cluster import SERVICES, Cluster
 from tests.cluster.episodes import EPISODES
 from tests.cluster.faults import drawn
 from tests.cluster.gap import gap

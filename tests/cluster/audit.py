@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import nats
 from nats.js.api import DeliverPolicy
 
-from tests.nats_server import NatsServer
+from harness.nats_server import NatsServer
 
 STREAM = "wg-orchestrator"
 

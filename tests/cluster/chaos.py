@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import anyio
 
+from harness.cluster import Cluster
 from tests.cluster.audit import Stored, stored
 from tests.cluster.churn import Churn, Shape
-from tests.cluster.cluster import Cluster
 from tests.cluster.episodes import EPISODES
 from tests.cluster.faults import Faults, Strike
 from tests.cluster.rules import Rules

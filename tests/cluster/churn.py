@@ -8,9 +8,9 @@ import anyio
 from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.builders import a_key_text
-from tests.cluster.client import Peer, give_up, join
-from tests.cluster.cluster import Cluster, ServiceProcess
+from harness.cluster import Cluster, ServiceProcess
+from harness.keys import a_key_text
+from harness.peer import Peer, give_up, join
 from tests.cluster.rules import Rules
 
 KEYS = 300

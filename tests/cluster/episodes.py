@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import nats
 
-from tests.builders import a_key_text
+from harness.cluster import Cluster, ServiceProcess
+from harness.keys import a_key_text
+from harness.peer import Peer
 from tests.cluster.audit import STREAM
 from tests.cluster.churn import Churn
-from tests.cluster.client import Peer
-from tests.cluster.cluster import Cluster, ServiceProcess
 from tests.cluster.rules import Broken
 from tests.cluster.witness import OURS, Witness
 from tests.integration.service import Endpoint, RawClient

@@ -10,8 +10,8 @@ import anyio
 import nats
 from anyio.to_thread import run_sync
 
+from harness.cluster import Cluster, ServiceProcess
 from tests.cluster.audit import STREAM
-from tests.cluster.cluster import Cluster, ServiceProcess
 from tests.cluster.witness import Witness
 
 OUTAGES = (0.2, 1.0, 2.6, 7.0, 11.0)

@@ -5,9 +5,9 @@ from pathlib import Path
 import anyio
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
-from tests.cluster.client import Peer, join
-from tests.cluster.cluster import Cluster, ServiceProcess
+from harness.cluster import Cluster, ServiceProcess
+from harness.keys import a_key_text
+from harness.peer import Peer, join
 from tests.cluster.rules import Broken
 from tests.integration.service import Endpoint, RawClient
 

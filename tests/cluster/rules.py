@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from tests.cluster.client import Peer
-from tests.cluster.cluster import ServiceProcess
+from harness.cluster import ServiceProcess
+from harness.peer import Peer
 from tests.cluster.witness import Witness
 
 SOON = 5.0
@@ -43,8 +43,9 @@ class Rules:
     *A node ends a stay* only if it was told or made to end, or with 1013 if it is excused as above.
     """
 
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, witness: Witness, soon: float = SOON) -> None:
         self._witness = witness
+        self._soon = soon
         self.live: dict[str, Peer] = {}
         self._at: defaultdict[tuple[str, str], set[Peer]] = defaultdict(set)
         self._doubts: list[Doubt] = []
@@ -91,7 +92,7 @@ class Rules:
         if doubt.lasts and any(self._excused(stay, doubt.seen_by) for stay in doubt.stays):
             doubt.since = now
             return any(stay.leaving for stay in doubt.stays)
-        if now - doubt.since > SOON:
+        if now - doubt.since > self._soon:
             raise Broken(doubt.what)
         return False
 
@@ -106,7 +107,7 @@ class Rules:
     def _excused(self, stay: Peer, seen_by: ServiceProcess) -> bool:
         """Whether the lease of the stay's node may have ended, as somebody sees it who may be late himself."""
         put_back = self._witness.claimed.get(stay.name, 0.0)
-        late = max(put_back, self._witness.last_disturbed(seen_by)) + SOON
+        late = max(put_back, self._witness.last_disturbed(seen_by)) + self._soon
         return any(
             end >= stay.since and (put_back <= end or time.monotonic() <= late)
             for _, end in self._witness.silences(stay.name, stay.service)

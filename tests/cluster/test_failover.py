@@ -5,18 +5,18 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.builders import a_key_text
-from tests.cluster.cluster import Cluster, ServiceProcess
-from tests.nats_server import PATIENCE
-from wg_orchestrator.client.client import Roster
+from harness.cluster import Cluster, ServiceProcess
+from harness.keys import a_key_text
+from harness.nats_server import PATIENCE
+from harness.picture import Picture
 
 
-async def joined(service: ServiceProcess, number: int) -> tuple[ClientConnection, Roster]:
+async def joined(service: ServiceProcess, number: int) -> tuple[ClientConnection, Picture]:
     """Join as soon as the service lets anybody in."""
     while True:
         websocket = await connect(f"ws://{service.address}/tenants/acme", compression=None)
         await websocket.send(json.dumps({"display_name": f"peer-{number}", "public_key": a_key_text(number)}))
-        roster = Roster()
+        roster = Picture()
         try:
             roster.apply(json.loads(await websocket.recv()))
         except ConnectionClosed:

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import pytest
 
-from tests.cluster.cluster import free_ports
-from tests.cluster.proxy import Proxy
-from tests.nats_server import PATIENCE
+from harness.cluster import free_ports
+from harness.nats_server import PATIENCE
+from harness.proxy import Proxy
 
 SOON = 0.2
 """Seconds in which what is not held would long have come."""

@@ -7,13 +7,12 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from tests.cluster import rules
-from tests.cluster.client import Peer
-from tests.cluster.cluster import ServiceProcess
-from tests.cluster.proxy import Link
+from harness.cluster import ServiceProcess
+from harness.nats_server import PATIENCE
+from harness.peer import Peer
+from harness.proxy import Link
 from tests.cluster.rules import Broken, Rules
 from tests.cluster.witness import Witness
-from tests.nats_server import PATIENCE
 
 SILENT = 6.0
 """Seconds: longer than a lease lasts."""
@@ -25,7 +24,7 @@ class Told:
     def __init__(self, folder: Path) -> None:
         self.witness = Witness()
         self.witness._available_since -= 60
-        self.rules = Rules(self.witness)
+        self.rules = Rules(self.witness, soon=0.05)
         self.here, self.there = (ServiceProcess(folder, number, number, Link([]), ()) for number in (1, 2))
         self.observer = self.a_stay("observer", self.here, "100.64.0.1")
         self.stay = self.a_stay("stay", self.there, "100.64.0.2")
@@ -50,8 +49,7 @@ class Told:
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(rules, "SOON", 0.05)
+def told(tmp_path: Path) -> Told:
     return Told(tmp_path)
 
 

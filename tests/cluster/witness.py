@@ -11,9 +11,9 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from harness.cluster import ServiceProcess
+from harness.nats_server import NatsServer
 from tests.cluster.audit import STREAM, split
-from tests.cluster.cluster import ServiceProcess
-from tests.nats_server import NatsServer
 
 LEASE_TIME = 5.0
 """Seconds of silence after which a node's lease may be ended, as docs/nats.md has it."""

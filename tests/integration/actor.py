@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
+from harness.picture import Picture
 from tests.integration.service import PATIENCE, RawClient
-from wg_orchestrator.client.client import Roster
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -26,7 +26,7 @@ class Actor:
         self.raw = raw
         self.key = a_key_text(number)
         self.number = number
-        self.roster = Roster()
+        self.roster = Picture()
         self.welcome: dict[str, str] = {}
         self.notices: list[dict[str, str]] = []
         self.closed: tuple[int, str] | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.certificates import trusting
+from harness.certificates import trusting
 from tests.integration.service import PATIENCE, Endpoint
 
 _FIELDS_BEFORE_STATE = ") "

@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from tests.builders import a_key_text
-from tests.certificates import trusting
-from wg_orchestrator.client.client import Roster
+from harness.certificates import trusting
+from harness.keys import a_key_text
+from harness.picture import Picture
 from wg_orchestrator.container import Container
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.server.server import Server
@@ -128,7 +128,7 @@ class Client:
     def __init__(self, websocket: ClientConnection) -> None:
         self.websocket = websocket
         self.messages: list[dict[str, Any]] = []
-        self.roster = Roster()
+        self.roster = Picture()
 
     @classmethod
     async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "Client":
@@ -152,7 +152,7 @@ class Client:
         self.roster.apply(message)
         return message
 
-    async def until(self, condition: Callable[[Roster], bool]) -> None:
+    async def until(self, condition: Callable[[Picture], bool]) -> None:
         """Hear messages until the picture is such."""
         while not condition(self.roster):
             await self.hear()

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.faults import Faults, Place
 from tests.integration import elsewhere
 from tests.integration.actor import Actor, assert_same_story, until

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from tests.integration.bad_inputs.case import HANDSHAKE, WELCOMED, Case
 from tests.integration.bad_inputs.frames import (
     BINARY,

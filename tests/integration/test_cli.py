@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from wg_orchestrator import __version__
 
 PATIENCE = 30.0

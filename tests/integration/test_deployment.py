@@ -14,10 +14,10 @@ import anyio.to_thread
 import httpx2
 import pytest
 
-from tests.cluster.cluster import free_ports
+from harness.cluster import free_ports
+from harness.nats_server import BINARY
 from tests.integration.service import PATIENCE, Client, Endpoint, join_message
 from tests.integration.test_cli import Command
-from tests.nats_server import BINARY
 from wg_orchestrator.settings import Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from tests.integration.service import PATIENCE, Client, RawClient, running
 
 PLAIN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.bad_inputs.case import HANDSHAKE
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import Client, RawClient, Refused, join_message

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from tests.fuzzing import fuzzed
 from tests.integration.bad_inputs.frames import text
 from tests.integration.process import ServiceProcess, serving

@@ -14,10 +14,10 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.service import PATIENCE
-from wg_orchestrator.cli.cli import main
-from wg_orchestrator.client import client, roster
+from wg_orchestrator.cli.main import main
+from wg_orchestrator.client import Limits
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -91,15 +91,15 @@ def welcome(*peers: object, **changes: Any) -> dict[str, Any]:
     return {"virtual_ip": "100.64.0.9", "peers": list(peers), **changes}
 
 
-async def join(script: Script, *options: str) -> click.testing.Result:
-    """How `wg-orchestrator join` ends with that service, and what it has written."""
+async def join(script: Script, *options: str, limits: Limits | None = None) -> click.testing.Result:
+    """How `wg-orchestrator join` ends with that service, and what it has written, with bounds of its own if any."""
     async with listening(script) as url:
         arguments = ["join", url, "--public-key", a_key_text(7), *options]
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         results = list[click.testing.Result]()
 
         def run() -> None:
-            results.append(click.testing.CliRunner().invoke(main, arguments))
+            results.append(click.testing.CliRunner().invoke(main, arguments, obj=limits))
             loop.call_soon_threadsafe(ended.set)
 
         # No thread of the loop's own: one that hangs would keep the loop from ending.
@@ -251,7 +251,7 @@ async def test_a_welcome_of_20_000_peers_with_the_longest_names_fits() -> None:
     assert "you are 100.64.0.9; 20000 others\n" in result.output
 
 
-async def test_a_message_larger_than_the_bound_ends_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_larger_than_the_bound_ends_the_client() -> None:
     sent = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,21 +264,19 @@ async def test_a_message_larger_than_the_bound_ends_the_client(monkeypatch: pyte
             sent += 65536
             opcode = Opcode.CONT
 
-    monkeypatch.setattr(client, "MAX_MESSAGE_SIZE", 2**20)
-    result = await join(script)
+    result = await join(script, limits=Limits(max_message_size=2**20))
     assert ends_with_one_line(result), result.output
     assert sent < 2**24
 
 
-async def test_more_peers_than_the_bound_end_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "MAX_PEERS", 2)
+async def test_more_peers_than_the_bound_end_the_client() -> None:
     for messages in ([welcome(entry(1), entry(2)), entry(3)], [welcome(entry(1), entry(2), entry(3))]):
-        result = await join(sends(*map(text, messages)))
+        result = await join(sends(*map(text, messages)), limits=Limits(max_peers=2))
         assert ends_with_one_line(result), result.output
 
 
 @pytest.mark.parametrize("stage", ["head", "welcome"])
-async def test_a_service_that_dribbles_for_ever_has_its_time(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_dribbles_for_ever_has_its_time(stage: str) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if stage == "head":
             writer.write(b"HTTP/1.1 101 Go\r\n")
@@ -290,9 +288,7 @@ async def test_a_service_that_dribbles_for_ever_has_its_time(stage: str, monkeyp
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(client, "OPEN_TIMEOUT", 0.3)
-    monkeypatch.setattr(client, "WELCOME_TIMEOUT", 0.3)
-    result = await join(script)
+    result = await join(script, limits=Limits(open_timeout=0.3, welcome_timeout=0.3))
     assert ends_with_one_line(result), result.output
 
 

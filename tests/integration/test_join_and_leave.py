@@ -3,7 +3,7 @@ import json
 import anyio
 import pytest
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.service import PATIENCE, Client, join_message, running
 
 

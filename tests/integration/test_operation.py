@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.service import PATIENCE, Client, RawClient, Service, join_message, refused, running
-from wg_orchestrator.client.client import TryAgainLater, follow
+from wg_orchestrator.client import TryAgainLater, follow
 
 
 @pytest.fixture

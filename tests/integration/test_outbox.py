@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from tests.integration import elsewhere
 from tests.integration.service import Client, RawClient, Service, running
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.process import serving
 from tests.integration.service import PATIENCE, Client, Endpoint
 

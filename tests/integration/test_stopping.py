@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.actor import until
 from tests.integration.service import PATIENCE, Client, RawClient, Service, handshake, join_message, running
 from wg_orchestrator.domain.events import MembershipEvent

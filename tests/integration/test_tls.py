@@ -9,7 +9,7 @@ import anyio
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.certificates import trusting, write_certificate
+from harness.certificates import trusting, write_certificate
 from tests.integration.service import (
     PATIENCE,
     Client,

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from tests.integration.bad_inputs.frames import PING, frame, text
 from tests.integration.process import serving
 from tests.integration.service import PATIENCE, Client, Endpoint, handshake, join_message, refused, running

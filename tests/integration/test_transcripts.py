@@ -1,9 +1,11 @@
 """Protocol v1 is the same to the byte, whatever becomes of the code: see `transcripts`."""
 
 import re
+from pathlib import Path
 
 from tests.integration.transcripts.recording import Transcripts, of_bad_inputs, of_sessions, saved
-from tests.test_documents import PROTOCOL
+
+PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 
 
 def differences(transcripts: Transcripts) -> Transcripts:

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
 from wg_orchestrator.settings import Settings

@@ -1,50 +1,39 @@
-"""A v1 client: what `wg-orchestrator join` and the demo are made of, and a model for clients of your own.
-
-It does not trust the service: what it yields has the protocol's shape, what it holds and waits for has a bound.
-"""
-
-import base64
-import json
-import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
 import anyio
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
-from wg_orchestrator.client.roster import BadMessage, Message, Roster, parse_message
-
-__all__ = [
-    "BadMessage",
-    "JoinRefused",
-    "KeyPair",
-    "Message",
-    "Roster",
-    "TryAgainLater",
-    "follow",
-    "retry_delays",
-]
-
-MAX_MESSAGE_SIZE = 16 * 1024 * 1024
-"""Bytes. A welcome of 20,000 peers with the longest names fits."""
-MAX_FRAGMENTS = 1024
-"""Frames that one message may come in. The service sends each in one; something in between may cut it."""
-OPEN_TIMEOUT = 10.0
-WELCOME_TIMEOUT = 30.0
-"""Seconds from the join to the end of the welcome: longer than the service gives a peer to take it."""
-CLOSE_TIMEOUT = 1.0
-FIRST_RETRY_DELAY = 1.0
-MAX_RETRY_DELAY = 30.0
+from wg_orchestrator.wire import v1
 
 _FINAL = {1003, 1007, 1008, 1009}
 _OUR_COMPLAINTS = {1002, 1007, 1009}
-"""Close codes by which our side ends a connection whose bytes are not as RFC 6455 or the bounds above ask."""
+"""Close codes by which our side ends a connection whose bytes are not as RFC 6455 or the bounds below ask."""
 _LONGEST_BODY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client takes from a service, and how long it waits for it."""
+
+    max_message_size: int = 16 * 1024 * 1024
+    """Bytes. A welcome of 20,000 peers with the longest names fits."""
+    max_fragments: int = 1024
+    """Frames that one message may come in. The service sends each in one; something in between may cut it."""
+    max_peers: int = v1.MAX_PEERS
+    open_timeout: float = 10.0
+    """Seconds until the WebSocket is open."""
+    welcome_timeout: float = 30.0
+    """Seconds from the join to the end of the welcome: longer than the service gives a peer to take it."""
+    close_timeout: float = 1.0
+    """Seconds for the answer to our close frame."""
+
+
+USUAL = Limits()
 
 
 class JoinRefused(Exception):
@@ -55,25 +44,9 @@ class TryAgainLater(Exception):
     """The connection could not be made, or has ended, for a cause that may pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A WireGuard key pair in `wg`'s own text form: base64 of 32 bytes (Curve25519, RFC 7748)."""
-
-    private: str
-    public: str
-
-    @classmethod
-    def generate(cls) -> "KeyPair":
-        key = X25519PrivateKey.generate()
-        return cls(
-            private=base64.b64encode(key.private_bytes_raw()).decode(),
-            public=base64.b64encode(key.public_key().public_bytes_raw()).decode(),
-        )
-
-
 async def follow(
-    url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True
-) -> AsyncGenerator[Message, None]:
+    url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True, limits: Limits = USUAL
+) -> AsyncGenerator[v1.Message, None]:
     """Join the tenant at `url` and yield the service's messages for as long as the connection lasts: first the welcome,
     then notices. Their addresses and keys are well-formed; names are any text, for a terminal to be shown `visible`.
 
@@ -81,17 +54,17 @@ async def follow(
 
     Raises JoinRefused, TryAgainLater or BadMessage when it ends, for the service never ends it without a cause.
     """
-    websocket = await _open(url, proxy)
+    websocket = await _open(url, proxy, limits)
     try:
         async with websocket:
-            await websocket.send(json.dumps({"display_name": display_name, "public_key": public_key}))
-            async with aclosing(_messages(websocket)) as messages:
+            await websocket.send(v1.join(display_name, public_key))
+            async with aclosing(_messages(websocket, limits)) as messages:
                 async for message in messages:
                     yield message
     except ConnectionClosed as error:
         if error.rcvd is None or error.rcvd_then_sent is False:
             if error.sent is not None and error.sent.code in _OUR_COMPLAINTS:
-                raise BadMessage(f"{error.sent.reason or 'not a WebSocket'} ({error.sent.code})") from error
+                raise v1.BadMessage(f"{error.sent.reason or 'not a WebSocket'} ({error.sent.code})") from error
             raise TryAgainLater("connection lost (1006)") from error
         cause = f"{error.rcvd.reason or 'closed'} ({error.rcvd.code})"
         if error.rcvd.code >= 4500 or error.rcvd.code in _FINAL:
@@ -117,16 +90,16 @@ class _Connect(connect):
         return exc
 
 
-async def _open(url: str, proxy: Literal[True] | None) -> ClientConnection:
+async def _open(url: str, proxy: Literal[True] | None, limits: Limits) -> ClientConnection:
     """Raises JoinRefused or TryAgainLater."""
     try:
         return await _Connect(
             url,
             create_connection=_Connection,
             compression=None,
-            max_size=MAX_MESSAGE_SIZE,
-            open_timeout=OPEN_TIMEOUT,
-            close_timeout=CLOSE_TIMEOUT,
+            max_size=limits.max_message_size,
+            open_timeout=limits.open_timeout,
+            close_timeout=limits.close_timeout,
             proxy=proxy,
         )
     except InvalidStatus as error:
@@ -148,43 +121,33 @@ async def _open(url: str, proxy: Literal[True] | None) -> ClientConnection:
         raise JoinRefused(f"{url} isn't a valid URI: {error}") from error
 
 
-async def _messages(websocket: ClientConnection) -> AsyncGenerator[Message, None]:
+async def _messages(websocket: ClientConnection, limits: Limits) -> AsyncGenerator[v1.Message, None]:
     """Raises BadMessage, TryAgainLater or ConnectionClosed."""
     try:
-        with anyio.fail_after(WELCOME_TIMEOUT):
-            message = parse_message(await _receive(websocket))
-        if "peers" not in message:
-            raise BadMessage("a notice before the welcome")
+        with anyio.fail_after(limits.welcome_timeout):
+            message = v1.parse_message(await _receive(websocket, limits.max_fragments))
+        if not isinstance(message, v1.Welcome):
+            raise v1.BadMessage("a notice before the welcome")
         yield message
         while True:
-            message = parse_message(await _receive(websocket))
-            if "peers" in message:
-                raise BadMessage("a second welcome")
+            message = v1.parse_message(await _receive(websocket, limits.max_fragments))
+            if isinstance(message, v1.Welcome):
+                raise v1.BadMessage("a second welcome")
             yield message
-    except (BadMessage, TimeoutError) as error:
+    except (v1.BadMessage, TimeoutError) as error:
         websocket.transport.abort()  # It would be owed an answer to our close frame.
-        if isinstance(error, BadMessage):
+        if isinstance(error, v1.BadMessage):
             raise
-        raise TryAgainLater(f"no welcome in {WELCOME_TIMEOUT:g} s") from error
+        raise TryAgainLater(f"no welcome in {limits.welcome_timeout:g} s") from error
 
 
-async def _receive(websocket: ClientConnection) -> str:
+async def _receive(websocket: ClientConnection, max_fragments: int) -> str:
     """The next message, which is a text. Raises BadMessage or ConnectionClosed."""
     fragments = list[str]()
     async for fragment in websocket.recv_streaming():
         if not isinstance(fragment, str):
-            raise BadMessage("a binary message")
+            raise v1.BadMessage("a binary message")
         fragments.append(fragment)
-        if len(fragments) > MAX_FRAGMENTS:
-            raise BadMessage(f"a message in more than {MAX_FRAGMENTS} fragments")
+        if len(fragments) > max_fragments:
+            raise v1.BadMessage(f"a message in more than {max_fragments} fragments")
     return "".join(fragments)
-
-
-def retry_delays() -> Iterator[float]:
-    """Seconds to wait before each attempt after the first: exponential, with full jitter, so that the clients of a
-    service that comes back do not all knock at the same moment.
-    """
-    ceiling = FIRST_RETRY_DELAY
-    while True:
-        yield random.uniform(0, ceiling)
-        ceiling = min(2 * ceiling, MAX_RETRY_DELAY)

@@ -5,8 +5,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from wg_orchestrator.client.client import Message, Roster
+from wg_orchestrator.client.roster import Roster
 from wg_orchestrator.client.terminal import visible
+from wg_orchestrator.domain.events import assert_never
+from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.wire.v1 import Joined, Left, Message, Welcome
 
 _LOG_LINES = 8
 
@@ -14,10 +17,10 @@ _LOG_LINES = 8
 class RosterScreen:
     """The live roster of a tenant in a terminal; where there is no terminal, a line for each change."""
 
-    def __init__(self, title: str, console: Console | None = None) -> None:
+    def __init__(self, title: str, console: Console | None = None, roster: Roster | None = None) -> None:
         self._title = visible(title)
         self._console = console or Console()
-        self._roster = Roster()
+        self._roster = roster or Roster()
         self._log: deque[Text] = deque(maxlen=_LOG_LINES)
         self._live = Live(console=self._console, get_renderable=self._render, auto_refresh=False)
 
@@ -29,16 +32,19 @@ class RosterScreen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, change: Message) -> None:
+    def show(self, message: Message) -> None:
         """Apply one message of the service and show what it changed. Raises BadMessage if it contradicts the others."""
-        gone = self._roster.peers.get(change.get("removed_peer", ""), {})
-        self._roster.apply(change)
-        if "peers" in change:
-            self.note(f"you are {change['virtual_ip']}; {len(change['peers'])} others", "bold")
-        elif gone:
-            self.note(f"- {gone['virtual_ip']}  {gone['display_name']}", "red")
-        else:
-            self.note(f"+ {change['virtual_ip']}  {change['display_name']}", "green")
+        gone = self._roster.peers.get(message.virtual_ip) if isinstance(message, Left) else None
+        self._roster.apply(message)
+        match message:
+            case Welcome(virtual_ip, peers):
+                self.note(f"you are {virtual_ip}; {len(peers)} others", "bold")
+            case Joined(peer):
+                self.note(f"+ {peer.virtual_ip}  {peer.display_name}", "green")
+            case Left(virtual_ip):
+                self.note(f"- {virtual_ip}  {gone.display_name if gone else ''}", "red")
+            case _:
+                assert_never(message)
 
     def note(self, line: str, style: str = "yellow") -> None:
         """Show a line about the connection itself."""
@@ -51,10 +57,14 @@ class RosterScreen:
 
     def _render(self) -> Group:
         table = Table("virtual IP", "name", "public key", title=Text(self._title), expand=True, title_justify="left")
-        peers = sorted(self._roster.peers.values(), key=lambda peer: (len(peer["virtual_ip"]), peer["virtual_ip"]))
+        peers = sorted(self._roster.peers.values(), key=_order)
         room = max(3, self._console.height - _LOG_LINES - 6)
         for peer in peers[:room]:
-            table.add_row(peer["virtual_ip"], Text(visible(peer["display_name"])), peer["public_key"])
+            table.add_row(str(peer.virtual_ip), Text(visible(peer.display_name)), str(peer.public_key))
         if len(peers) > room:
             table.add_row("…", f"and {len(peers) - room} more", "")
         return Group(table, *self._log)
+
+
+def _order(peer: Peer) -> tuple[int, int]:
+    return peer.virtual_ip.version, int(peer.virtual_ip)

@@ -26,10 +26,14 @@ class IPAllocator:
     nothing to create, and an address that was released costs four bytes, once its key is no longer remembered.
     """
 
-    __slots__ = ("_beyond", "_first", "_held", "_last", "_last_held", "_network", "_next", "_recent", "_released")
+    __slots__ = (
+        "_beyond", "_first", "_held", "_last", "_last_held", "_network", "_next", "_recent", "_released",
+        "_remembered_keys",
+    )  # fmt: skip
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, remembered_keys: int = REMEMBERED_KEYS) -> None:
         self._network = network
+        self._remembered_keys = remembered_keys
         self._first = int(network.network_address)
         self._last = int(network.broadcast_address)
         if network.max_prefixlen - network.prefixlen > 1:
@@ -97,7 +101,7 @@ class IPAllocator:
         self._held.remove(address)
         self._recent[address] = key
         self._last_held[key] = address
-        if len(self._recent) > REMEMBERED_KEYS:
+        if len(self._recent) > self._remembered_keys:
             oldest, its_key = self._recent.popitem(last=False)
             self._forget(oldest, its_key)
             self._released.append(oldest - self._first)

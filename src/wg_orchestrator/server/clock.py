@@ -2,7 +2,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -30,7 +30,8 @@ class LoopClock:
     all deadlines from coming; it is told apart by the CPU time that it took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stall: float = STALL) -> None:
+        self.stall = stall
         self.stalled = 0.0
         """Seconds of all stops so far, as of the last call of `time`. What peers sent meanwhile came all at once."""
         self._cpu_time = 0.0
@@ -49,7 +50,7 @@ class LoopClock:
 
     def time(self) -> float:
         now = real_time()
-        if self._last_beat is not None and now - self._last_beat > STALL:
+        if self._last_beat is not None and now - self._last_beat > self.stall:
             busy = time.thread_time() - self._cpu_time
             self.stalled += max(0.0, now - self._last_beat - busy)
             self._last_beat, self._cpu_time = now, self._cpu_time + busy
@@ -99,7 +100,7 @@ class Deadlines(Generic[Item]):
 
     def _look(self, expected: float) -> None:
         loop = asyncio.get_running_loop()
-        if loop.time() - expected > STALL:
+        if loop.time() - expected > self._clock.stall:
             # A loop looks at its timers first. What has come meanwhile is read before anybody is judged: once, as a
             # loop that is always late would put it off for ever. The first of two turns may not have polled yet.
             self._timer = loop.call_soon(loop.call_soon, self._look, math.inf)
@@ -114,3 +115,20 @@ class Deadlines(Generic[Item]):
                 return
             del self._due[item]
             self._on_due(item)
+
+
+class OneDeadline:
+    """Who owes one thing at the most at a time."""
+
+    __slots__ = ("_deadline",)
+
+    def __init__(self) -> None:
+        self._deadline: Deadlines[Any] | None = None
+
+    def _await(self, deadline: Deadlines[Any] | None) -> None:
+        """Owe this now, and nothing else; None is nothing at all."""
+        if self._deadline is not None:
+            self._deadline.discard(self)
+        self._deadline = deadline
+        if deadline is not None:
+            deadline.add(self)

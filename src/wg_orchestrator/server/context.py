@@ -12,6 +12,7 @@ from wg_orchestrator.server.gate import Gate
 from wg_orchestrator.server.telemetry import ServerTelemetry
 from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire.close_codes import AT_CAPACITY
 
 
 class Requesting(Protocol):
@@ -77,3 +78,15 @@ class ServerContext:
         task = self.loop.create_task(call)
         self.state.tasks.add(task)
         task.add_done_callback(self.state.tasks.discard)
+
+    def is_out_of_memory(self, source: str) -> bool:
+        """Whether whoever asks to join now has to be refused; then that is told of."""
+        if self.gate.memory_is_full:
+            self.telemetry.refused(AT_CAPACITY.reason, source)
+        return self.gate.memory_is_full
+
+    def forget(self, connection: Any, source: str) -> None:
+        """The connection, which the gate has counted as that source's, is lost."""
+        self.state.connections.discard(connection)
+        self.gate.leave()
+        self.gate.discount(source)

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,20 +35,15 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
     return min(limits, default=None)
 
 
-def memory_to_use() -> int:
-    """The bytes of its limit that this process may come to use itself; 0 if there is no limit."""
-    return round(_SHARE * (memory_limit() or 0))
+def memory_to_use(processes: int) -> int:
+    """The bytes that one of so many processes, each of which sees only its own, may come to use; 0 is any number."""
+    return round(_SHARE * (memory_limit() or 0) / processes)
 
 
 @contextmanager
-def measuring_memory(tell: Callable[[int], object]) -> Iterator[Callable[[], None]]:
-    """Yield what tells, whenever it is called, how much memory the process uses then."""
+def memory_gauge() -> Iterator[MemoryGauge]:
     gauge = MemoryGauge()
-
-    def measure() -> None:
-        tell(gauge.read())
-
     try:
-        yield measure
+        yield gauge
     finally:
         gauge.close()

@@ -12,35 +12,32 @@ from wg_orchestrator.rfc6455.frames import Violation
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.asgi_call import AsgiCall
-from wg_orchestrator.server.clock import Deadlines
-from wg_orchestrator.server.context import ServerContext, Upgraded
+from wg_orchestrator.server.clock import OneDeadline
+from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.rates import RateBudget
 from wg_orchestrator.server.tcp import end_tcp
 from wg_orchestrator.wire import close_codes as closes
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(OneDeadline, asyncio.Protocol):
     """A peer's WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps the time.
 
-    It has two lives. First it is an ASGI call like any other. Then, if the application takes it as the `Connection`
-    offered in the scope's extensions and lets it `run`, the call ends and the connection lives on without task,
-    queue or request. Nothing waits for a flush that the peer could withhold: a closing connection is aborted after a
-    timeout, and so is one that leaves a ping unanswered.
+    First it is an ASGI call like any other. If the application takes it as the `Connection` that the scope's extensions
+    offer, and lets it `run`, it lives on without task, queue or request. Nothing waits for a flush that the peer could
+    withhold: a closing connection is aborted after a timeout, and so is one that leaves a ping unanswered.
     """
 
-    __slots__ = (
-        "_budget", "_call", "_context", "_conversation", "_deadline", "_listener", "_room", "_source", "_transport",
-    )  # fmt: skip
+    __slots__ = ("_budget", "_call", "_context", "_conversation", "_listener", "_room", "_source", "_transport")
 
     def __init__(self, context: ServerContext, source: str, handshake: Handshake) -> None:
         """`source` is the client's address, as the gate has counted it."""
+        super().__init__()
         limits = context.limits
         self._context = context
         self._source = source
         self._conversation = Conversation(handshake, limits.max_message_size, limits.max_fragments)
         self._call: AsgiCall | None = None
         self._listener: Listener | None = None
-        self._deadline: Deadlines[Upgraded] | None = None
         self._room: OutboxRoom | None = None
         self._budget = RateBudget(limits.max_frame_rate, context.clock.stalled)
 
@@ -66,10 +63,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._context.state.connections.add(self)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        context = self._context
-        context.state.connections.discard(self)
-        context.gate.leave()
-        context.gate.discount(self._source)
+        self._context.forget(self, self._source)
         self._finish(self._conversation.lose())
         self._await(None)
 
@@ -138,16 +132,20 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._conversation.phase is not Phase.OPEN:
             raise Gone
         self._await(None)
+        if self._context.is_out_of_memory(self._source):  # Since the handshake: its welcome may be large.
+            self.close(closes.AT_CAPACITY)
+            raise Gone
         return message
 
     async def refuse(self, close: Close) -> None:
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
-        # It may have ended during the commit.
-        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
+        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():  # Not so after a long commit.
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
+            # Its join is told to all who are in the welcome: that has as many bytes again.
+            self._context.gate.take_memory(2 * len(welcome.frame))
 
     def send(self, notices: Notices) -> None:
         if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
@@ -215,8 +213,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self.respond(503, (), b"service restart")
         self.close(closes.SERVICE_RESTART)
 
-    # What is due
-
     def join_overdue(self) -> None:
         if self._call is not None:
             self._call.overdue()
@@ -234,16 +230,6 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def close_overdue(self) -> None:
         self._finish(self._conversation.give_up("close timeout"))
-
-    def _await(self, deadline: Deadlines[Upgraded] | None) -> None:
-        """At most one thing is due at a time."""
-        if self._deadline is not None:
-            self._deadline.discard(self)
-        self._deadline = deadline
-        if deadline is not None:
-            deadline.add(self)
-
-    # What the conversation says
 
     def _count(self) -> None:
         clock = self._context.clock

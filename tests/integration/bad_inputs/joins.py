@@ -2,7 +2,7 @@ import base64
 import json
 from typing import Any
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from tests.integration.bad_inputs.case import WELCOMED, Case, Closed
 from tests.integration.bad_inputs.frames import NUMBER, text
 from tests.integration.service import join_message

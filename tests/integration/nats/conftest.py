@@ -3,14 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import lease
-
-
-@pytest.fixture(autouse=True)
-def short_closed_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a stream of its own, in which nobody was before: nobody has to be waited for."""
-    monkeypatch.setattr(lease, "OPENING_TIME", 0.0)
+from harness.nats_server import NatsServer
 
 
 @pytest.fixture(scope="session")

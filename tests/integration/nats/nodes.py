@@ -6,13 +6,16 @@ from ipaddress import IPv4Network
 from itertools import count
 
 import anyio
+from dependency_injector import providers
 
+from harness.nats_server import PATIENCE, NatsServer
 from tests.builders import ACME, a_key, a_name, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
-from tests.nats_server import PATIENCE, NatsServer
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.container import Container
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.stay import Stay
@@ -21,6 +24,14 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 
 NETWORK = IPv4Network("100.64.0.0/10")
 _streams = count(1)
+
+QUICK = Timings(opening=0.0)
+"""Each test has a stream of its own, in which nobody was before: nobody has to be waited for."""
+
+
+def quickly(container: Container) -> None:
+    """Have a service in this process do so, too."""
+    container.nats_timings.override(providers.Object(QUICK))
 
 
 def a_stream() -> str:
@@ -45,6 +56,7 @@ class Node:
         max_tenants: int = 100,
         network: IPv4Network = NETWORK,
         replicas: int = 1,
+        timings: Timings = QUICK,
     ) -> None:
         self.telemetry = Telemetry(100)
         self.tenants = NatsTenantRepository(
@@ -53,6 +65,7 @@ class Node:
             ConnectionOptions((server.url,)),
             StreamOptions(stream, str(network), replicas),
             self.telemetry,
+            timings,
         )
         self.notifier = RecordingNotifier()
         self._stays: dict[tuple[TenantId, Peer], Stay] = {}

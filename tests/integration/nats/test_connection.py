@@ -5,7 +5,7 @@ import anyio
 import pytest
 from nats.aio.msg import Msg
 
-from tests.nats_server import NatsServer
+from harness.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 
 

@@ -2,9 +2,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.contracts.tenant_repository import TenantRepositoryContract
 from tests.integration.nats.nodes import Node, a_stream, running
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 
 

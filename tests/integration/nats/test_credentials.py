@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harness.nats_server import NatsServer
 from tests.builders import a_peer, a_stay_in
 from tests.integration.nats.nodes import NETWORK, Node, running
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository

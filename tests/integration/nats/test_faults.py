@@ -2,33 +2,32 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.builders import ACME, a_peer, a_stay_in
 from tests.fakes import Joined, Left
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
-from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import claims, lease
 from wg_orchestrator.adapters.nats.claim import Claim, encode
+from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import Entry
+from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.events import PeerJoined
 
-
-@pytest.fixture
-def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_TIME", 1.0)
-    monkeypatch.setattr(lease, "CAUTION", 0.2)
-    monkeypatch.setattr(lease, "RENEWAL_INTERVAL", 0.2)
-    monkeypatch.setattr(lease, "WATCH_INTERVAL", 0.1)
+SHORT_LEASES = Timings(lease=1.0, caution=0.2, renewal=0.2, watch=0.1, opening=0.0)
+IMPATIENT = Timings(insistence=0.3, opening=0.0)
 
 
-async def test_the_peers_of_a_lost_node_leave_once(
-    server: NatsServer, short_leases: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nodes = [Node(server, stream := a_stream()), Node(server, stream), Node(server, stream)]
+async def test_the_peers_of_a_lost_node_leave_once(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        Node(server, stream := a_stream(), timings=SHORT_LEASES),
+        Node(server, stream, timings=SHORT_LEASES),
+        Node(server, stream, timings=SHORT_LEASES),
+    ]
     one, two, lost = nodes
     async with running(*nodes):
         _, watcher = await one.join(1)
@@ -46,14 +45,14 @@ async def test_the_peers_of_a_lost_node_leave_once(
         assert len(lost.peers()) == 12
         with pytest.raises(Unavailable):
             await lost.join(99)
-        await until(lambda: not one.tenants._ledger.stale and not two.tenants._ledger.stale)
+        await until(
+            lambda: not one.tenants._ledger.claims_in(State.STALE) and not two.tenants._ledger.claims_in(State.STALE)
+        )
         assert (await one.join(3))[0] == a_peer(3)
 
 
-async def test_a_node_that_comes_back_puts_its_peers_back_unless_they_are_elsewhere(
-    server: NatsServer, short_leases: None
-) -> None:
-    one, two = Node(server, stream := a_stream()), Node(server, stream)
+async def test_a_node_that_comes_back_puts_its_peers_back_unless_they_are_elsewhere(server: NatsServer) -> None:
+    one, two = Node(server, stream := a_stream(), timings=SHORT_LEASES), Node(server, stream, timings=SHORT_LEASES)
     async with running(one, two):
         _, watcher = await one.join(1)
         _, same_key = await two.join(2)
@@ -107,14 +106,13 @@ async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(se
         late = Claim(ACME, a_peer(2), "dead-1", "dead-1", 0)
         await stream.publish([Entry(stream.subjects.peer(late.place), encode(late), 0)])
         peer, _ = await node.join(3)
-        await until(lambda: not node.tenants._ledger.stale)
+        await until(lambda: not node.tenants._ledger.claims_in(State.STALE))
         assert watcher.seen[1:] == [Joined(peer)]
 
 
 async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its store lost on the way: this stream is in memory."""
-    monkeypatch.setattr(claims, "INSISTENCE", 0.3)
-    one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
+    one, two = Node(own_server, stream := a_stream(), timings=IMPATIENT), Node(own_server, stream, timings=IMPATIENT)
     async with running(one, two):
         _, watcher = await one.join(1)
         leaver, _ = await one.join(2)
@@ -141,15 +139,15 @@ async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.Mo
         assert not watcher.ended
         assert not far_watcher.ended
         for node in (one, two):
-            assert not node.tenants._ledger.unbacked
-            assert not node.tenants._ledger.ghosts
+            assert not node.tenants._ledger.claims_in(State.UNBACKED)
+            assert not node.tenants._ledger.claims_in(State.GHOST)
 
 
 async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
-    own_server: NatsServer, short_leases: None, monkeypatch: pytest.MonkeyPatch
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "OPENING_TIME", 1.0)
-    one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
+    timings = replace(SHORT_LEASES, opening=1.0)
+    one, two = Node(own_server, stream := a_stream(), timings=timings), Node(own_server, stream, timings=timings)
     async with running(one, two):
         await one.join(1)
         await two.join(2)
@@ -164,8 +162,7 @@ async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
 async def test_a_join_of_which_nobody_knows_whether_it_happened_is_undone(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "INSISTENCE", 0.3)
-    one, two = Node(own_server, stream := a_stream()), Node(own_server, stream)
+    one, two = Node(own_server, stream := a_stream(), timings=IMPATIENT), Node(own_server, stream, timings=IMPATIENT)
     async with running(one, two):
         _, watcher = await two.join(1)
         own_server.pause()
@@ -177,6 +174,6 @@ async def test_a_join_of_which_nobody_knows_whether_it_happened_is_undone(
         await until(one.tenants.is_ready)
         await one.tenants._claims._catch_up()
         ledger = one.tenants._ledger
-        await until(lambda: one.peers() == two.peers() == {a_peer(1)} and not ledger.ghosts)
+        await until(lambda: one.peers() == two.peers() == {a_peer(1)} and not ledger.claims_in(State.GHOST))
         assert watcher.seen[1:] in ([], [Joined(a_peer(2)), Left(a_peer(2))])
         assert (await one.join(2))[0].virtual_ip in (NETWORK[2], NETWORK[3])

@@ -6,21 +6,20 @@ from typing import Any
 
 import pytest
 
+from harness.cluster import free_ports
+from harness.nats_server import NatsServer
 from tests.builders import ACME, a_peer
-from tests.cluster.cluster import free_ports
-from tests.integration.nats.nodes import Node, a_stream, running, until
+from tests.integration.nats.nodes import QUICK, Node, a_stream, running, until
 from tests.integration.nats.test_faults import stand_still
 from tests.integration.nats.test_services import _joined, ready
 from tests.integration.process import serving
 from tests.integration.service import Client, join_message, refused
 from tests.integration.service import running as running_service
-from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import lease
 from wg_orchestrator.adapters.nats.claim import encode
+from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import Entry, Refused
+from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import NoAddressLeft, Unavailable
-
-REAL_OPENING_TIME = lease.OPENING_TIME
 
 
 async def delete(node: Node, stream: str) -> None:
@@ -32,9 +31,8 @@ def leaves(client: Client) -> list[Any]:
 
 
 async def test_a_service_that_was_stopped_while_the_store_was_lost_keeps_its_peers(
-    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: NatsServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(lease, "OPENING_TIME", REAL_OPENING_TIME)
     stream = a_stream()
     options: Any = {"nats_url": server.url, "nats_stream": stream, "network": "10.0.0.0/29"}
     async with running_service(**options) as one, running_service(**options) as two:
@@ -45,9 +43,11 @@ async def test_a_service_that_was_stopped_while_the_store_was_lost_keeps_its_pee
             tenants = [service.container.tenants() for service in (one, two)]
             with stopped.stopped():
                 await tenants[0]._stream._ask(f"STREAM.DELETE.{stream}", {})
-                await until(lambda: all(len(store._ledger.unbacked) >= 2 and store._feed for store in tenants))
+                await until(
+                    lambda: all(len(store._ledger.claims_in(State.UNBACKED)) >= 2 and store._feed for store in tenants)
+                )
             await ready(one, two)
-            await until(lambda: not any(store._ledger.unbacked for store in tenants))
+            await until(lambda: not any(store._ledger.claims_in(State.UNBACKED) for store in tenants))
             assert await refused(one, join_message(9)) == (4002, "tenant full")
             assert [leaves(client) for client in clients] == [[]] * 6
             assert [len(client.roster.peers) for client in clients] == [5] * 6
@@ -61,7 +61,8 @@ async def test_nobody_gets_in_before_those_who_were_in_are_back(
     fresh = Node(server, stream, network=network)
     async with running(one):
         before = [await one.join(number) for number in range(5)]
-        monkeypatch.setattr(lease, "OPENING_TIME", 1000.0)
+        for node in (one, fresh):
+            node.tenants._lease._timings = Timings(opening=1000.0)
         release = stand_still(one)
         await fresh.tenants._connection.connect()
         await delete(fresh, stream)
@@ -75,7 +76,8 @@ async def test_nobody_gets_in_before_those_who_were_in_are_back(
             for node in (one, fresh):
                 with pytest.raises(Unavailable):
                     await node.join(9)
-            monkeypatch.setattr(lease, "OPENING_TIME", 0.0)
+            for node in (one, fresh):
+                node.tenants._lease._timings = QUICK
             await until(lambda: fresh.tenants.is_ready() and one.tenants.is_ready())
             newcomer, _ = await fresh.join(9)
             with pytest.raises(NoAddressLeft):
@@ -107,7 +109,7 @@ async def test_what_was_meant_for_a_lost_store_changes_nothing_in_the_next_one(s
         assert former is not None
         await delete(node, stream)
         await until(lambda: node.tenants._stream.subjects is not subjects and node.tenants.is_ready())
-        await until(lambda: not node.tenants._ledger.unbacked)
+        await until(lambda: not node.tenants._ledger.claims_in(State.UNBACKED))
         for after in range(20):
             try:
                 await node.tenants._stream.publish([Entry(subjects.peer(former.place), encode(former), after)])
@@ -142,7 +144,6 @@ async def test_a_node_whose_lease_ended_long_ago_does_not_take_that_for_a_loss(
         stream, ledger = node.tenants._stream, node.tenants._ledger
         epoch, old = ledger.epoch, node.tenants._lease.node
         assert old is not None
-        monkeypatch.setattr(lease, "ENDED_TTL", 1)
         monkeypatch.setattr(node.tenants._lease, "_is_fresh", lambda: False)
         await stream._ask(f"STREAM.PURGE.{stream._options.name}", {"filter": stream.subjects.node(old)})
         await until(lambda: node.tenants._lease.node not in (None, old) and node.tenants.is_ready())
@@ -182,7 +183,7 @@ async def test_a_cluster_that_comes_back_with_its_stream_but_without_its_message
                 server.start()
             await until(lambda: all(node.tenants.is_ready() for node in nodes))
             assert nodes[0].tenants._ledger.epoch != epoch
-            await until(lambda: not any(node.tenants._ledger.unbacked for node in nodes))
+            await until(lambda: not any(node.tenants._ledger.claims_in(State.UNBACKED) for node in nodes))
             assert [subscriber.seen for _, subscriber in joined] == told
             assert all(node.peers() == {peer for peer, _ in joined} for node in nodes)
             newcomer, _ = await nodes[1].join(9)

@@ -2,14 +2,15 @@ import asyncio
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.builders import ACME, GLOBEX, a_key, a_peer, a_stay_in
 from tests.fakes import Joined, Left, Welcome
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
-from tests.nats_server import NatsServer
-from wg_orchestrator.adapters.nats import claims
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
+from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
+from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
 from wg_orchestrator.domain.events import PeerJoined
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -92,8 +93,7 @@ async def test_a_node_that_starts_later_knows_who_is_in_and_who_was_last_at_an_a
 async def test_what_the_stream_has_forgotten_can_be_claimed_again(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "VACANCY_TTL", 1)
-    node = Node(server, a_stream())
+    node = Node(server, a_stream(), timings=Timings(opening=0.0, vacancy_ttl=1))
     async with running(node):
         peer, _ = await node.join(1)
         await node.leave(peer)
@@ -126,7 +126,7 @@ async def test_a_node_that_stops_takes_its_peers_along(server: NatsServer) -> No
             watcher.seen[3:] == [Left(a_peer(3)), Left(a_peer(2))]
         )
         assert (await one.join(2))[0].public_key == a_key(2)
-        await until(lambda: not one.tenants._ledger.stale)
+        await until(lambda: not one.tenants._ledger.claims_in(State.STALE))
 
 
 async def test_nothing_but_the_very_claim_that_is_meant_is_taken_out(server: NatsServer) -> None:

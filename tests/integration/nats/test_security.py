@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.certificates import write_certificate
+from harness.nats_server import NatsServer
 from tests.builders import a_peer, a_stay_in
-from tests.certificates import write_certificate
 from tests.integration.nats.nodes import NETWORK, Node, running
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.stream import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository

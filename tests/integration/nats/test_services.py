@@ -9,11 +9,11 @@ import anyio
 import httpx2
 import pytest
 
-from tests.builders import a_key_text
-from tests.integration.nats.nodes import a_stream, until
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
+from tests.integration.nats.nodes import a_stream, quickly, until
 from tests.integration.service import Client, Service, join_message, refused, running
 from tests.integration.test_cli import Command
-from tests.nats_server import NatsServer
 from wg_orchestrator.domain.tenant_id import TenantId
 
 
@@ -29,7 +29,7 @@ async def ready(*services: Service) -> None:
 
 async def test_peers_of_two_services_see_each_other(server: NatsServer) -> None:
     options: Any = {"nats_url": server.url, "nats_stream": a_stream()}
-    async with running(**options) as one, running(**options) as two:
+    async with running(adapt=quickly, **options) as one, running(adapt=quickly, **options) as two:
         await ready(one, two)
         assert await status(one) == 200
         first = await Client.join(one, 1)
@@ -46,7 +46,7 @@ async def test_peers_of_two_services_see_each_other(server: NatsServer) -> None:
 
 
 async def test_without_nats_there_is_no_joining_and_nobody_is_lost(own_server: NatsServer) -> None:
-    async with running(nats_url=own_server.url) as service:
+    async with running(adapt=quickly, nats_url=own_server.url) as service:
         await ready(service)
         first = await Client.join(service, 1)
         own_server.kill()
@@ -60,7 +60,7 @@ async def test_without_nats_there_is_no_joining_and_nobody_is_lost(own_server: N
 
 
 async def test_a_client_that_is_gone_before_its_join_was_stored_leaves_nothing_behind(own_server: NatsServer) -> None:
-    async with running(nats_url=own_server.url) as service:
+    async with running(adapt=quickly, nats_url=own_server.url) as service:
         await ready(service)
         watcher = await Client.join(service, 1)
         own_server.pause()
@@ -76,7 +76,7 @@ async def test_a_client_that_is_gone_before_its_join_was_stored_leaves_nothing_b
 
 async def test_a_service_that_starts_without_nats_waits_for_it(own_server: NatsServer) -> None:
     own_server.kill()
-    async with running(nats_url=own_server.url) as service:
+    async with running(adapt=quickly, nats_url=own_server.url) as service:
         assert await status(service) == 503
         assert await refused(service, join_message(1)) == (1013, "try again later")
         own_server.start()
@@ -90,7 +90,7 @@ async def test_the_peers_of_a_service_that_is_killed_or_stopped_are_gone_within_
 ) -> None:
     options: Any = {"nats_url": server.url, "nats_stream": a_stream()}
     arguments = ("serve", "--host", "127.0.0.1", "--port", "0", "--nats", server.url)
-    async with running(**options) as service:
+    async with running(adapt=quickly, **options) as service:
         await ready(service)
         watcher = await Client.join(service, 1)
         with Command(tmp_path, *arguments, "--nats-stream", options["nats_stream"]) as other:
@@ -143,7 +143,7 @@ async def _joined(service: Service, number: int) -> Client:
 
 
 async def test_a_stop_with_nats_hung_takes_no_longer_than_the_settings_say(own_server: NatsServer) -> None:
-    async with running(nats_url=own_server.url, shutdown_timeout=1) as service:
+    async with running(adapt=quickly, nats_url=own_server.url, shutdown_timeout=1) as service:
         await ready(service)
         clients = [await Client.join(service, number) for number in range(3)]
         own_server.pause()

@@ -6,12 +6,12 @@ from typing import Any
 import anyio
 from websockets.frames import Opcode
 
-from tests.builders import a_key_text
-from tests.integration.nats.nodes import a_stream, until
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
+from tests.integration.nats.nodes import a_stream, quickly, until
 from tests.integration.nats.test_services import ready
 from tests.integration.service import PATIENCE, Client, RawClient, Refused, Service, join_message, running
 from tests.integration.test_stopping import RESTART, beginning_to_stop, kept_from_ending
-from tests.nats_server import NatsServer
 from wg_orchestrator.domain.tenant_id import TenantId
 
 
@@ -25,7 +25,7 @@ async def comes_to(service: Service, number: int) -> RawClient:
 
 async def test_a_peer_that_was_closed_gets_in_elsewhere_although_another_one_is_mute(server: NatsServer) -> None:
     options: Any = {"nats_url": server.url, "nats_stream": a_stream(), "close_timeout": 3600, "shutdown_timeout": 60}
-    async with running(**options) as one, running(**options) as two:
+    async with running(adapt=quickly, **options) as one, running(adapt=quickly, **options) as two:
         await ready(one, two)
         peer = await Client.join(one, 1)
         async with kept_from_ending(one):
@@ -38,7 +38,7 @@ async def test_a_join_that_nats_takes_when_the_stop_has_begun_is_answered_by_101
     own_server: NatsServer,
 ) -> None:
     options: Any = {"nats_url": own_server.url}
-    async with running(**options) as one, running(**options) as two:
+    async with running(adapt=quickly, **options) as one, running(adapt=quickly, **options) as two:
         await ready(one, two)
         watcher = await Client.join(two, 1)
         await until(lambda: len(one.roster()) == 1)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, until
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from tests.builders import ACME, a_key_text, a_peer
+from harness.keys import a_key_text
+from harness.nats_server import NatsServer
+from tests.builders import ACME, a_peer
 from tests.fakes import Joined
 from tests.integration.nats.nodes import Node, a_stream, running, until
-from tests.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.feed import FeedBroken
 
 KEY = a_key_text(7)

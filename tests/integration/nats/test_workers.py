@@ -3,11 +3,11 @@ import re
 import signal
 from pathlib import Path
 
+from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import a_stream, until
 from tests.integration.nats.test_services import Listening, _joined
 from tests.integration.service import Service
 from tests.integration.test_cli import Command
-from tests.nats_server import NatsServer
 from wg_orchestrator.container import Container
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import a_key
-from wg_orchestrator.domain import ip_allocator
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft
 from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.peer import PublicKey
@@ -187,28 +186,26 @@ REMEMBERED = 3
 
 @given(st.randoms(use_true_random=False))
 def test_in_any_order_of_events_it_does_what_the_rules_say(die: Random) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ip_allocator, "REMEMBERED_KEYS", REMEMBERED)
-        addresses, naive = allocator("10.0.0.0/28"), NaiveAllocator("10.0.0.0/28")
-        for _ in range(die.randrange(150)):
-            free = naive.fresh + [ip for ip, _ in naive.released]
-            if naive.held and die.random() < 0.5:
-                address = die.choice(sorted(naive.held))
-                addresses.release(ip_address(address), a_key(naive.held[address]))
-                naive.release(address)
-            elif free:
-                key = die.randrange(8)
-                # Now and then another one than is next: another node decides by what it knows.
-                address = die.choice(free) if die.random() < 0.3 else naive.next_for(key) or ""
-                addresses.take(ip_address(address))
-                naive.take(address, key)
-            for key in range(8):
-                expected = naive.next_for(key)
-                if expected is None:
-                    with pytest.raises(NoAddressLeft):
-                        addresses.next_for(a_key(key))
-                else:
-                    assert str(addresses.next_for(a_key(key))) == expected
+    addresses, naive = IPAllocator(ip_network("10.0.0.0/28"), REMEMBERED), NaiveAllocator("10.0.0.0/28")
+    for _ in range(die.randrange(150)):
+        free = naive.fresh + [ip for ip, _ in naive.released]
+        if naive.held and die.random() < 0.5:
+            address = die.choice(sorted(naive.held))
+            addresses.release(ip_address(address), a_key(naive.held[address]))
+            naive.release(address)
+        elif free:
+            key = die.randrange(8)
+            # Now and then another one than is next: another node decides by what it knows.
+            address = die.choice(free) if die.random() < 0.3 else naive.next_for(key) or ""
+            addresses.take(ip_address(address))
+            naive.take(address, key)
+        for key in range(8):
+            expected = naive.next_for(key)
+            if expected is None:
+                with pytest.raises(NoAddressLeft):
+                    addresses.next_for(a_key(key))
+            else:
+                assert str(addresses.next_for(a_key(key))) == expected
 
 
 def test_an_address_that_was_released_takes_a_few_bytes() -> None:

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from tests.builders import a_key_text
+from harness.keys import a_key_text
 from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidPublicKey
 from wg_orchestrator.domain.peer import PublicKey, parse_display_name
 

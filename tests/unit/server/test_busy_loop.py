@@ -8,13 +8,9 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from wg_orchestrator.server import clock as module
 from wg_orchestrator.server.clock import Deadlines, LoopClock
 
-
-@pytest.fixture(autouse=True)
-def _short_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STALL", 0.01)
+STALL = 0.01
 
 
 def busy(seconds: float) -> None:
@@ -25,7 +21,7 @@ def busy(seconds: float) -> None:
 
 
 async def test_no_client_can_stop_the_clock_by_keeping_the_loop_busy() -> None:
-    clock = LoopClock()
+    clock = LoopClock(STALL)
     for observe in (clock.beat, clock.time):
         clock.beat()
         started, cpu = clock.time(), time.thread_time()
@@ -36,7 +32,7 @@ async def test_no_client_can_stop_the_clock_by_keeping_the_loop_busy() -> None:
 
 async def test_a_loop_that_is_always_busy_meets_its_deadlines() -> None:
     due: list[str] = []
-    clock = LoopClock()
+    clock = LoopClock(STALL)
     deadlines = Deadlines[str](clock, 0.05, due.append)
     clock.beat()
     deadlines.add("silent")
@@ -53,7 +49,7 @@ def test_what_came_while_the_loop_was_busy_is_read_before_anybody_is_due(
     new_loop: Callable[[], asyncio.AbstractEventLoop], peers: int
 ) -> None:
     async def scenario() -> list[int]:
-        loop, clock = asyncio.get_running_loop(), LoopClock()
+        loop, clock = asyncio.get_running_loop(), LoopClock(STALL)
         due: list[int] = []
         deadlines = Deadlines[int](clock, 0.02, due.append)
         pairs = [socket.socketpair() for _ in range(peers)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.certificates import trusting, write_certificate
+from harness.certificates import trusting, write_certificate
 from wg_orchestrator.server.certificate import BadCertificate, Certificate
 
 

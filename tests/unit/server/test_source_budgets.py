@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from wg_orchestrator.server import gate as module
 from wg_orchestrator.server.gate import BUSY, TOO_MANY_HANDSHAKES, Gate
 from wg_orchestrator.server.rates import RATE_WINDOW, SourceBudgets
 from wg_orchestrator.settings import GateLimits
@@ -73,9 +72,8 @@ def test_a_budget_that_is_not_full_yet_is_not_forgotten() -> None:
     assert budgets.spend("a", 100.5)
 
 
-def test_however_many_sources_there_are_little_is_kept_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SOURCES", 100)
-    gate = a_gate(max_handshake_rate_per_source=1)
+def test_however_many_sources_there_are_little_is_kept_of_them() -> None:
+    gate = Gate(GateLimits(max_handshake_rate_per_source=1), 1024, max_sources=100)
     for number in range(10_000):
         gate.handshake(f"source {number}", 1000.0)
         assert len(gate._handshakes_by_source) <= 100

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.certificates import trusting, write_certificate
+from harness.certificates import trusting, write_certificate
 from tests.fuzzing import fuzzed
 from tests.unit.server.test_websocket_protocol import MemoryTransport, turns
 from wg_orchestrator.server.certificate import Certificate

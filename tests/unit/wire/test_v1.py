@@ -3,7 +3,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.builders import a_key_text, a_peer
+from harness.keys import a_key_text
+from tests.builders import a_peer
 from wg_orchestrator.domain.peer import Peer, PublicKey, parse_display_name
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.wire.v1 import JoinRequest, MalformedJoin, peer_entry, peer_removal, welcome

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import a_key_text, a_peer
+from harness.keys import a_key_text
+from tests.builders import a_peer
 from wg_orchestrator.domain.peer import DisplayName, Peer
 from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.v1 import BadMessage, Joined, JoinRequest, Left, Message, Welcome, as_text, parse_message

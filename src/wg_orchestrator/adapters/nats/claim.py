@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import TypeAlias
 
 from wg_orchestrator.domain.errors import MembershipError
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import Peer, PublicKey, VirtualIP, parse_display_name
 from wg_orchestrator.domain.stay import Stay, StayId
@@ -18,6 +19,8 @@ MAX_PAYLOAD = 2048
 
 # A process's random name, and a number: of its lease, or of a stay.
 _NUMBERED = re.compile(r"[A-Za-z0-9]{1,32}-[0-9]{1,18}", re.ASCII)
+
+_CAUSES = {cause.value: cause for cause in LeaveCause}
 
 _from_json = json.JSONDecoder().decode
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -41,8 +44,10 @@ class Claim:
     """The node that holds the peer's connection, as of one lease; empty if the peer has left."""
     session: str
     """The peer's one stay in the tenant, whatever lease its node has: a later stay of an equal peer is another one."""
-    revision: int
+    sequence: int
     """The message's sequence in the stream, by which the next message on the subject proves that it knows this one."""
+    cause: LeaveCause = LeaveCause.LEFT
+    """Of a claim of no node: why the peer has left."""
 
     @property
     def place(self) -> Place:
@@ -51,6 +56,10 @@ class Claim:
     @property
     def stay(self) -> Stay:
         return Stay(StayId(self.session), self.tenant_id, self.peer)
+
+    def vacated(self, cause: LeaveCause) -> "Claim":
+        """What is left of it when its stay has ended."""
+        return replace(self, node="", session="", cause=cause)
 
     def backed_by(self, node: str) -> "Claim":
         return replace(self, node=node)
@@ -103,6 +112,8 @@ def encode(claim: Claim) -> bytes:
     fields = {"name": claim.peer.display_name, "key": claim.peer.public_key.text}
     if claim.node:
         fields.update(node=claim.node, session=claim.session)
+    elif claim.cause is not LeaveCause.LEFT:
+        fields.update(cause=claim.cause.value)
     return _to_json(fields).encode()
 
 
@@ -127,7 +138,7 @@ class ClaimReader:
         self._address = address
         self._tenant_id = tenant_id
 
-    def read(self, tenant: str, address: str, payload: bytes, revision: int) -> Claim:
+    def read(self, tenant: str, address: str, payload: bytes, sequence: int) -> Claim:
         """A claim from the tokens of its subject and its payload. Raises Unreadable."""
         if len(payload) > MAX_PAYLOAD:
             raise Unreadable("too long")
@@ -135,6 +146,7 @@ class ClaimReader:
             fields = _from_json(payload.decode())
             name, key = fields["name"], fields["key"]
             node, session = fields.get("node", ""), fields.get("session", "")
+            cause = _CAUSES[fields.get("cause", LeaveCause.LEFT.value)]
             peer = Peer(parse_display_name(name), PublicKey.parse(key), self._address(address))
             tenant_id = self._tenant_id(tenant)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MembershipError) as error:
@@ -146,4 +158,4 @@ class ClaimReader:
                 raise Unreadable("no name of a node and its session")
             if process_of(node) != process_of(session):
                 raise Unreadable("a session of another process")
-        return Claim(tenant_id, peer, node, session, revision)
+        return Claim(tenant_id, peer, node, session, sequence, cause)

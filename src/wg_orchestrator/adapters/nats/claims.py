@@ -7,15 +7,12 @@ from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.feed import Moment, Position
 from wg_orchestrator.adapters.nats.ledger import Ledger
-from wg_orchestrator.adapters.nats.stream import REQUEST_TIMEOUT, Entry, Refused, Stream
+from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
+from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Conflict
+from wg_orchestrator.domain.events import LeaveCause
 
-VACANCY_TTL = 300
-"""Seconds for which the stream remembers who held an address last."""
 RETRY_DELAY = 0.1
-INSISTENCE = 4.0
-"""Seconds that are left for more when the first attempt has ended."""
-COMMIT_TIMEOUT = REQUEST_TIMEOUT + INSISTENCE
 
 
 class Claims:
@@ -23,25 +20,26 @@ class Claims:
 
     Each message names the last one on its subject that it knows of, so none can undo what its sender has not seen. If
     the answer does not come, the same is said again, which can't happen twice. Each method raises TimeoutError
-    once COMMIT_TIMEOUT seconds are over.
+    when the first attempt, and its insistence after that, are over.
     """
 
-    def __init__(self, stream: Stream, ledger: Ledger, position: Position) -> None:
+    def __init__(self, stream: Stream, ledger: Ledger, position: Position, timings: Timings) -> None:
         self._stream = stream
         self._ledger = ledger
         self._position = position
+        self._timings = timings
 
     async def enrol(self, claim: Claim) -> None:
         """Make a claim, until the feed has brought it back. Raises Conflict if the address or the key is another's by
         now, and the ledger shows it, or if the claim's node has lost its lease; StoreUnusable.
         """
         subjects = self._stream.subjects
-        key_after, address_after = self._ledger.revisions(claim)
+        key_after, address_after = self._ledger.sequences(claim)
         key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
         address = Entry(subjects.peer(claim.place), encode(claim), address_after)
         began = self._position.now
         if not await self._goes_at_once([key, address]):
-            with anyio.fail_after(INSISTENCE):
+            with anyio.fail_after(self._timings.insistence):
                 await self._enrol(claim, key, address, began)
 
     async def _enrol(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
@@ -65,18 +63,20 @@ class Claims:
                     return
                 key, address = replace(key, after=key_after), replace(address, after=address_after)
 
-    async def vacate(self, claim: Claim) -> None:
+    async def vacate(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
         """Take this very claim out, until the feed has shown it. Does nothing if it is not the last on its address.
 
         Raises StoreUnusable.
         """
         subjects = self._stream.subjects
-        left = encode(replace(claim, node="", session=""))
-        address = Entry(subjects.peer(claim.place), left, claim.revision, VACANCY_TTL)
-        key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.revision - 1, VACANCY_TTL)
+        left = encode(claim.vacated(cause))
+        address = Entry(subjects.peer(claim.place), left, claim.sequence, self._timings.vacancy_ttl)
+        key = Entry(
+            subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.sequence - 1, self._timings.vacancy_ttl
+        )
         began = self._position.now
         if not await self._goes_at_once([key, address]):
-            with anyio.fail_after(INSISTENCE):
+            with anyio.fail_after(self._timings.insistence):
                 await self._vacate(claim, key, address, began)
 
     async def _vacate(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
@@ -90,7 +90,7 @@ class Claims:
             except Refused:
                 try:
                     address_after, _ = await self._stream.last(address.subject)
-                    if address_after != claim.revision:
+                    if address_after != claim.sequence:
                         await self._catch_up()
                         return
                     key_after, session = await self._stream.last(key.subject)
@@ -100,17 +100,28 @@ class Claims:
                 owns_key = session == claim.session.encode()
                 entries = [replace(key, after=key_after), address] if owns_key else [address]
 
+    async def vacate_key(self, claim: Claim) -> None:
+        """Take out what a claim has left on its key, if nobody else's is there by now: its address was taken by others.
+
+        Raises NotHeard, Refused or StoreUnusable.
+        """
+        subject = self._stream.subjects.key(claim.tenant_id, claim.peer.public_key)
+        key_after, session = await self._stream.last(subject)
+        if session == claim.session.encode():
+            await self._stream.publish([Entry(subject, b"", key_after, self._timings.vacancy_ttl)])
+        self._ledger.vacancies.forget_key(claim)
+
     async def _goes_at_once(self, entries: Sequence[Entry]) -> bool:
         """Whether the first attempt is all it takes. It nearly always is, and then nothing has to bound the time: that
         would cost as much as the request.
         """
         since = self._position.now
         try:
-            revision = await self._stream.publish(entries)
-            if since[1] < revision <= self._position.revision and not self._position.is_over(since):
+            sequence = await self._stream.publish(entries)
+            if since[1] < sequence <= self._position.sequence and not self._position.is_over(since):
                 return True
-            with anyio.fail_after(INSISTENCE):
-                await self._position.wait(revision, since)
+            with anyio.fail_after(self._timings.insistence):
+                await self._position.wait(sequence, since)
         except (NotHeard, Refused):
             return False
         return True

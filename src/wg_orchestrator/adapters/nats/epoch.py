@@ -8,7 +8,7 @@ _EPOCH = re.compile(rb"([0-9a-f]{16})( open)?")
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """A time in which the stream has lost nothing. Its name is in the subject of every message, so what is said in one
-    epoch does not count in another, whenever it arrives, and whatever the revisions are.
+    epoch does not count in another, whenever it arrives, and whatever the sequences are.
 
     It begins closed: the nodes put back what a lost store held of theirs, and nobody else gets in. It is opened when
     whoever has not come back by then has no lease any more. From that point of the stream on it is the whole truth.
@@ -16,7 +16,7 @@ class Epoch:
 
     name: str
     is_open: bool
-    revision: int
+    sequence: int
 
     @property
     def opened(self) -> bytes:
@@ -28,7 +28,7 @@ def new_epoch_name() -> str:
     return token_hex(8)
 
 
-def read_epoch(revision: int, payload: bytes) -> Epoch | None:
+def read_epoch(sequence: int, payload: bytes) -> Epoch | None:
     """The epoch that a message begins or opens; None if it is no such message."""
     found = _EPOCH.fullmatch(payload)
-    return found and Epoch(found[1].decode(), found[2] is not None, revision)
+    return found and Epoch(found[1].decode(), found[2] is not None, sequence)

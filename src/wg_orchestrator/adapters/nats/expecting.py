@@ -1,7 +1,7 @@
 import heapq
 
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
-from wg_orchestrator.domain.events import Committed, PeerJoined
+from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP
 from wg_orchestrator.domain.stay import StayId
@@ -55,8 +55,13 @@ class ExpectingTenant(Tenant):
 
     def apply(self, committed: Committed) -> None:
         super().apply(committed)
-        if isinstance(committed.event, PeerJoined):
-            self._expected.pop(committed.event.stay.peer.virtual_ip, None)
+        match event := committed.event:
+            case PeerJoined():
+                self._expected.pop(event.stay.peer.virtual_ip, None)
+            case PeerLeft():
+                pass
+            case _:
+                assert_never(event)
 
 
 class _Allocator(IPAllocator):

@@ -18,7 +18,7 @@ SILENCES = 6
 if it was this process that stood still, they may all be there."""
 
 Handler = Callable[[str, int, bytes], None]
-"""Takes a message's subject, revision and payload."""
+"""Takes a message's subject, sequence and payload."""
 
 
 class FeedBroken(Exception):
@@ -84,7 +84,7 @@ class Feed:
         if not message.reply.startswith(_ACKNOWLEDGEMENT):
             await self._on_control(message.reply, message.headers or {})
             return
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<revision>.<number>…; with domains, two more tokens after the second.
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<number>…; with domains, two more tokens after the second.
         tokens = message.reply.split(".")
         first = 5 if len(tokens) == 9 else 7
         number = int(tokens[first + 1])
@@ -112,7 +112,7 @@ class Feed:
 
 
 Moment = tuple[int, int]
-"""An era, and a revision in it."""
+"""An era, and a sequence in it."""
 
 
 class Position:
@@ -120,46 +120,46 @@ class Position:
 
     def __init__(self) -> None:
         self._era = 0
-        self._revision = 0
+        self._sequence = 0
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._count = 0
 
     @property
-    def revision(self) -> int:
-        return self._revision
+    def sequence(self) -> int:
+        return self._sequence
 
     @property
     def now(self) -> Moment:
-        return self._era, self._revision
+        return self._era, self._sequence
 
     def is_over(self, since: Moment) -> bool:
         """Whether the era of that moment has ended."""
         return since[0] != self._era
 
-    def reach(self, revision: int) -> None:
-        self._revision = revision
-        while self._waiting and self._waiting[0][0] <= revision:
+    def reach(self, sequence: int) -> None:
+        self._sequence = sequence
+        while self._waiting and self._waiting[0][0] <= sequence:
             _tell(heapq.heappop(self._waiting)[2], True)
 
-    def begin(self, revision: int) -> None:
+    def begin(self, sequence: int) -> None:
         """Begin a new era there. What is waited for does not come any more."""
         self._era += 1
-        self._revision = revision
+        self._sequence = sequence
         waiting, self._waiting = self._waiting, []
         for _, _, waiter in waiting:
             _tell(waiter, False)
 
-    async def wait(self, revision: int, since: Moment) -> None:
-        """Return when everything up to this revision has been applied, that of a message sent after the moment `since`.
+    async def wait(self, sequence: int, since: Moment) -> None:
+        """Return when everything up to this sequence has been applied, that of a message sent after the moment `since`.
 
-        Raises NotHeard if the stream has begun anew since: in another one's numbers the revision means nothing.
+        Raises NotHeard if the stream has begun anew since: in another one's numbers the sequence means nothing.
         """
-        if self.is_over(since) or revision <= since[1]:
+        if self.is_over(since) or sequence <= since[1]:
             raise NotHeard("the store has begun anew")
-        if self._revision < revision:
+        if self._sequence < sequence:
             self._count += 1
             waiter = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (revision, self._count, waiter))
+            heapq.heappush(self._waiting, (sequence, self._count, waiter))
             if not await waiter:
                 raise NotHeard("the store has begun anew")
 

@@ -10,33 +10,25 @@ from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
 from wg_orchestrator.adapters.nats.stream import Entry, Refused, StoreUnusable, Stream
+from wg_orchestrator.adapters.nats.timings import Timings
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-LEASE_TIME = 5.0
-"""Seconds without renewal after which the others end a node's lease."""
-RENEWAL_INTERVAL = 1.0
-CAUTION = 1.0
-"""Seconds before the end of its lease from which on a node does not rely on it any more."""
-WATCH_INTERVAL = 0.5
 RETRY_DELAY = 0.1
-ENDED_TTL = 60
-OPENING_TIME = LEASE_TIME + CAUTION
-"""Seconds for which an epoch is closed at the least: whoever had a lease before, and can still renew one, is back."""
 OPENING_ATTEMPTS = 5
 ALIVE, SETTLED = b"alive", b"settled"
 
 
-def read_lease(revision: int, payload: bytes) -> Lease | None:
+def read_lease(sequence: int, payload: bytes) -> Lease | None:
     """A lease as a message says it; None if that is its end. Whatever says neither stands until it runs out."""
-    return Lease(revision, time.monotonic(), settled=payload == SETTLED) if payload else None
+    return Lease(sequence, time.monotonic(), settled=payload == SETTLED) if payload else None
 
 
-def parse_lease(revision: int, payload: bytes) -> Lease | None:
+def parse_lease(sequence: int, payload: bytes) -> Lease | None:
     """The same, of a message that somebody else may have written. Raises Unreadable."""
     if payload not in (ALIVE, SETTLED, b""):
         raise Unreadable("no state of a lease")
-    return read_lease(revision, payload)
+    return read_lease(sequence, payload)
 
 
 class NodeLease:
@@ -48,20 +40,21 @@ class NodeLease:
     nothing that it says under the old lease counts after that point. It then takes a new one, under a new name.
     """
 
-    def __init__(self, stream: Stream, ledger: Ledger) -> None:
+    def __init__(self, stream: Stream, ledger: Ledger, timings: Timings) -> None:
         self._stream = stream
         self._ledger = ledger
+        self._timings = timings
         self._count = 0
         self._renewed = -math.inf
         self._node = ""
-        self._revision = 0
+        self._sequence = 0
         self._is_missing = False
         self._wake = anyio.Event()
 
     @property
     def node(self) -> str | None:
         """The name of this node under its present lease, if it can rely on having one."""
-        sure_until = self._renewed + LEASE_TIME - CAUTION
+        sure_until = self._renewed + self._timings.lease - self._timings.caution
         return self._node if self._node in self._ledger.leases and time.monotonic() < sure_until else None
 
     async def keep(self, has_caught_up: Callable[[], bool]) -> None:
@@ -71,12 +64,14 @@ class NodeLease:
                 await self._renew(has_caught_up())
             except (NotHeard, StoreUnusable) as error:
                 logger.debug("lease not renewed", node=self._node, error=str(error))
-            with anyio.move_on_after(RENEWAL_INTERVAL if self._node else RETRY_DELAY):
+            except Exception:  # Without a lease a node is of no use, until it is started again.
+                logger.exception("lease not renewed", node=self._node)
+            with anyio.move_on_after(self._timings.renewal if self._node else RETRY_DELAY):
                 await self._wake.wait()
 
     def begin_anew(self) -> None:
         """The stream is in a new epoch: a lease of before is none there."""
-        self._node, self._revision, self._is_missing = "", 0, False
+        self._node, self._sequence, self._is_missing = "", 0, False
         self._wake.set()
         self._wake = anyio.Event()
 
@@ -86,7 +81,7 @@ class NodeLease:
             if not has_caught_up:
                 return
             self._count += 1
-            self._node, self._revision = f"{self._ledger.process}-{self._count}", 0
+            self._node, self._sequence = f"{self._ledger.process}-{self._count}", 0
             logger.info("taking a lease", node=self._node)
         node = self._node
         # One step: what is said of the ledger is said in the epoch that the ledger is in.
@@ -94,27 +89,27 @@ class NodeLease:
         state = SETTLED if has_caught_up and self._ledger.is_settled() else ALIVE
         # Over a slow link a renewal may be stored, and its answer come too late: the feed has brought it all the same.
         seen = self._ledger.leases.get(node)
-        after = self._revision if seen is None else max(self._revision, seen.revision)
+        after = self._sequence if seen is None else max(self._sequence, seen.sequence)
         try:
-            revision = await self._stream.publish([Entry(subject, state, after)])
+            sequence = await self._stream.publish([Entry(subject, state, after)])
         except Refused:
-            revision, payload = await self._stream.last(subject)
+            sequence, payload = await self._stream.last(subject)
             if node != self._node:
                 return  # The store was lost meanwhile, and this said in an epoch that is over.
-            if revision == 0 and self._revision and self._is_fresh():
+            if sequence == 0 and self._sequence and self._is_fresh():
                 self._is_missing = True
                 return  # To be refused again: a lease in a stream that has lost the others is worth nothing.
             if not payload:
                 logger.warning("lease lost", node=node)
                 self._node = ""
-            self._revision = revision
+            self._sequence = sequence
         else:
             if node == self._node:
-                self._revision, self._renewed, self._is_missing = revision, asked, False
+                self._sequence, self._renewed, self._is_missing = sequence, asked, False
 
     def _is_fresh(self) -> bool:
         """Whether the stream, if it has lost nothing, still has this node's lease or its end."""
-        return time.monotonic() - self._renewed < ENDED_TTL - LEASE_TIME
+        return time.monotonic() - self._renewed < self._timings.ended_ttl - self._timings.lease
 
     async def watch(self) -> None:
         """End the leases that others have let run out, and open an epoch that was closed for long enough, for ever.
@@ -126,29 +121,32 @@ class NodeLease:
             lease.heard = last
         attempts = 0
         while True:
-            await anyio.sleep(WATCH_INTERVAL)
+            await anyio.sleep(self._timings.watch)
             if self._is_missing:
                 raise StoreUnusable("the stream has lost this node's lease")
             now = time.monotonic()
             # A lease runs out only while this node's own does not: it was not this process that stood still, with news
             # waiting for it, and not NATS that took nothing, as it does until a lost server's part is taken over.
-            if now - last > LEASE_TIME / 2 or now - self._renewed > 2 * RENEWAL_INTERVAL + WATCH_INTERVAL:
+            if (
+                now - last > self._timings.lease / 2
+                or now - self._renewed > 2 * self._timings.renewal + self._timings.watch
+            ):
                 closed_since = now
                 for lease in self._ledger.leases.values():
                     lease.heard = now
             last = now
             overdue = [
-                (node, lease.revision)
+                (node, lease.sequence)
                 for node, lease in self._ledger.leases.items()
-                if node != self._node and now - lease.heard > LEASE_TIME
+                if node != self._node and now - lease.heard > self._timings.lease
             ]
-            for node, revision in overdue:
+            for node, sequence in overdue:
                 try:
-                    await self._end(node, revision)
+                    await self._end(node, sequence)
                     logger.warning("node lost", node=node)
                 except (NotHeard, Refused) as error:
                     logger.debug("lease not ended", node=node, error=str(error))
-            if now - closed_since > OPENING_TIME and not self._ledger.is_open():
+            if now - closed_since > self._timings.opening and not self._ledger.is_open():
                 if attempts == OPENING_ATTEMPTS:
                     raise StoreUnusable("the epoch can't be opened")
                 attempts += await self._open()
@@ -159,7 +157,7 @@ class NodeLease:
         if epoch is None or self.node is None or not self._ledger.are_all_settled():
             return False
         try:
-            await self._stream.publish([Entry(self._stream.subjects.which_epoch, epoch.opened, epoch.revision)])
+            await self._stream.publish([Entry(self._stream.subjects.which_epoch, epoch.opened, epoch.sequence)])
         except (NotHeard, Refused) as error:  # Another node may have done so: then the feed will say it.
             logger.debug("epoch not opened", error=str(error))
         return True
@@ -172,28 +170,30 @@ class NodeLease:
         is_known = subjects.epoch == self._stream.subjects.epoch
         while missing := snapshot.missing_leases(self._ledger.leases if is_known else ()):
             for node in missing:
-                revision, payload = await self._stream.last(subjects.node(node))
+                sequence, payload = await self._stream.last(subjects.node(node))
                 if node in snapshot.leases or node in snapshot.ended:
                     continue  # It has come by itself meanwhile.
-                snapshot.see_lease(node, read_lease(revision, payload), revision)
-                own_was_lost |= revision == 0 and node == self._node and self._is_fresh()
+                snapshot.see_lease(node, read_lease(sequence, payload), sequence)
+                own_was_lost |= sequence == 0 and node == self._node and self._is_fresh()
         return own_was_lost
 
     async def find(self, node: str) -> Lease | None:
         """The lease of a node as the stream has it now. Raises NotHeard or StoreUnusable."""
-        revision, payload = await self._stream.last(self._stream.subjects.node(node))
-        return read_lease(revision, payload)
+        sequence, payload = await self._stream.last(self._stream.subjects.node(node))
+        return read_lease(sequence, payload)
 
     async def give_up(self) -> None:
         """End this node's own lease, and with it whatever claims it still has. Raises NotHeard or StoreUnusable."""
         while self._node:
             try:
-                await self._end(self._node, self._revision)
+                await self._end(self._node, self._sequence)
                 return
             except Refused:  # By a renewal whose answer was not waited for, or by its end.
-                self._revision, payload = await self._stream.last(self._stream.subjects.node(self._node))
+                self._sequence, payload = await self._stream.last(self._stream.subjects.node(self._node))
                 if not payload:
                     return
 
-    async def _end(self, node: str, revision: int) -> int:
-        return await self._stream.publish([Entry(self._stream.subjects.node(node), b"", revision, ENDED_TTL)])
+    async def _end(self, node: str, sequence: int) -> int:
+        return await self._stream.publish(
+            [Entry(self._stream.subjects.node(node), b"", sequence, self._timings.ended_ttl)]
+        )

@@ -1,25 +1,21 @@
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 
 from wg_orchestrator.adapters.nats.claim import Claim, Place, process_of
 from wg_orchestrator.adapters.nats.epoch import Epoch
-from wg_orchestrator.adapters.nats.expecting import ExpectingTenant
+from wg_orchestrator.adapters.nats.records import Record, Records
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
-from wg_orchestrator.adapters.nats.vacancies import Vacancies, key_revision
+from wg_orchestrator.adapters.nats.states import TRANSITIONS, Sight, State
+from wg_orchestrator.adapters.nats.tenants import Tenants
+from wg_orchestrator.adapters.nats.vacancies import Vacancies, key_sequence
 from wg_orchestrator.domain.errors import Conflict
-from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
-from wg_orchestrator.domain.ip_allocator import Network
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.peer import PublicKey
-from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
-
-PLACES = 2**16
-"""Of a message, for the events of one tenant that it brings about: the end of a node is many leaves."""
 
 
 class Ledger:
@@ -29,154 +25,49 @@ class Ledger:
     that keeps one message per subject some are never seen, so each is taken for what it says now: whoever held the
     address or the key before has left. And two kinds of peers are kept though the stream does not say so any more:
     those that are connected here, whose claims this node puts back, and, after the store was lost, those of nodes that
-    have yet to put theirs back. `unbacked` has both.
+    have yet to put theirs back. `states` says which states an address can be in, and how it gets from one to another.
     """
 
-    def __init__(self, network: Network, max_peers_per_tenant: int, process: str) -> None:
-        self._network = network
-        self._max_peers = max_peers_per_tenant
+    def __init__(self, tenants: Tenants, process: str) -> None:
         self.process = process
-        self._tenants: dict[TenantId, ExpectingTenant] = {}
-        self._opening: dict[TenantId, ExpectingTenant] = {}
-        self._held: dict[Place, Claim] = {}
-        self._by_key: dict[tuple[TenantId, PublicKey], Place] = {}
-        self._by_node: defaultdict[str, set[Place]] = defaultdict(set)
-        self._vacancies = Vacancies()
-        self.followers: list[Callable[[Committed], None]] = []
-        self._revision = 0
-        self.awaited: dict[StayId, Committed | None] = {}
-        """The stays of which somebody waits for the next event."""
         self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
-        self.wanted: set[str] = set()
-        """The sessions that live here, those of newcomers on their way included."""
-        self.unbacked: dict[Place, Claim] = {}
-        self.ghosts: dict[Place, Claim] = {}
-        """Claims of this process that it does not want, or no longer."""
-        self.stale: dict[Place, Claim] = {}
-        """Claims of nodes whose lease has ended."""
+        """Those that live, by their nodes."""
+        self._tenants = tenants
+        self._records = Records()
+        self.vacancies = Vacancies()
+        self._wanted: set[str] = set()
 
-    # The tenants
-
-    def tenant(self, tenant_id: TenantId) -> ExpectingTenant:
-        tenant = self._tenants.get(tenant_id) or self._opening.get(tenant_id)
-        return tenant or ExpectingTenant(tenant_id, self._network, self._max_peers)
-
-    def count(self) -> int:
-        """How many tenants have peers, or expect one."""
-        return len(self._tenants) + len(self._opening)
-
-    def expect(self, event: PeerJoined) -> None:
-        """See ExpectingTenant.expect."""
-        tenant = self.tenant(event.stay.tenant_id)
-        tenant.expect(event)
-        if event.stay.tenant_id not in self._tenants:
-            self._opening[event.stay.tenant_id] = tenant
-
-    def forgo(self, event: PeerJoined) -> None:
-        """See ExpectingTenant.forgo."""
-        tenant = self.tenant(event.stay.tenant_id)
-        tenant.forgo(event)
-        if not tenant.expects:
-            self._opening.pop(event.stay.tenant_id, None)
-
-    # What is known of an address
+    # What others ask
 
     def holder(self, place: Place) -> Claim | None:
-        return self._held.get(place)
+        """Whose stay is in the tenant at this address."""
+        record = self._records.get(place)
+        return None if record is None else record.holder
 
     def holder_of_key(self, tenant_id: TenantId, key: PublicKey) -> Claim | None:
-        place = self._by_key.get((tenant_id, key))
-        return None if place is None else self._held[place]
-
-    def revisions(self, claim: Claim) -> tuple[int, int]:
-        """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
-        held = self._held.get(claim.place)
-        if held is not None and held.session == claim.session:
-            return key_revision(held), held.revision
-        return self._vacancies.revisions(claim)
-
-    def is_ours(self, claim: Claim) -> bool:
-        return process_of(claim.session) == self.process
+        record = self._records.of_key(tenant_id, key)
+        return None if record is None else record.holder
 
     def holds(self, claim: Claim) -> bool:
         """Whether the peer is in its tenant, for this one stay."""
-        held = self._held.get(claim.place)
-        return held is not None and held.session == claim.session
+        return (holder := self.holder(claim.place)) is not None and holder.session == claim.session
 
-    def disown(self, claim: Claim) -> None:
-        """The peer is not connected here any more: what the stream holds of it has to go."""
-        self.wanted.discard(claim.session)
-        held = self._held.get(claim.place)
-        if held is None or held.session != claim.session:
-            return
-        if held.node:
-            self.ghosts[held.place] = held
-        else:
-            self._leave(held, LeaveCause.LEFT)
+    def sequences(self, claim: Claim) -> tuple[int, int]:
+        """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
+        holder = self.holder(claim.place)
+        if holder is not None and holder.session == claim.session:
+            return key_sequence(holder), holder.sequence
+        return self.vacancies.sequences(claim)
 
-    # The stream's messages
+    def claims_in(self, state: State) -> list[Claim]:
+        """The claims of all addresses that are in this state: the holders', or of STALE ones those that have to go."""
+        claims = [record.holder or record.last for record in self._records.in_state(state)]
+        return [claim for claim in claims if claim is not None]
 
-    def see_claim(self, claim: Claim) -> None:
-        """Apply the next message on an address."""
-        self._revision = claim.revision * PLACES
-        self._see_claim(claim)
-
-    def _see_claim(self, claim: Claim) -> None:
-        self.stale.pop(claim.place, None)
-        self.ghosts.pop(claim.place, None)
-        if claim.node in self.leases:
-            self._claimed(claim)
-        else:
-            self._vacated(claim)
-
-    def see_epoch(self, epoch: Epoch) -> None:
-        """Apply a message that opens the epoch."""
-        self.epoch = epoch
-
-    def see_lease(self, node: str, lease: Lease | None, revision: int) -> None:
-        """Apply the next message on a lease; None is its end, and that of all claims of its node."""
-        self._revision = revision * PLACES
-        if lease is not None:
-            is_news = node not in self.leases
-            self.leases[node] = lease
-            if is_news:  # Its first message was replaced by a renewal before it got here, unlike these claims.
-                for claim in [claim for claim in self.stale.values() if claim.node == node]:
-                    self._see_claim(claim)
-            if lease.settled:
-                self._settle(node)
-        elif self.leases.pop(node, None) is not None:
-            for place in sorted(self._by_node.get(node, ())):
-                self._vacated(self._held[place], LeaveCause.LOST)
-
-    def reconcile(self, snapshot: Snapshot, store_was_lost: bool, revision: int) -> None:
-        """Go on from the stream as it is at this revision, whatever was missed: leaves first, then joins."""
-        self._revision = revision * PLACES
-        self.epoch = snapshot.epoch
-        self.leases = snapshot.leases
-        in_doubt = {claim.session for claim in self.unbacked.values()}
-        self.stale.clear()
-        self.ghosts.clear()
-        self._vacancies.clear()
-        for held in list(self._held.values()):
-            claim = snapshot.claims.get(held.place)
-            if claim is not None and claim.node in self.leases:
-                if claim.session != held.session:
-                    self._leave(held)
-            elif held.session in self.wanted or (
-                (store_was_lost or held.session in in_doubt) and not self.is_ours(held)
-            ):
-                self._unback(replace(held, revision=claim.revision if claim else 0))
-            else:
-                self._leave(held)
-        claims = sorted(snapshot.claims.values(), key=lambda claim: claim.revision)
-        self._recall(claims)
-        for claim in claims:
-            self._see_claim(claim)
-        for node, lease in self.leases.items():
-            if lease.settled:
-                self._settle(node)
-        self._opening = {tenant_id: tenant for tenant_id, tenant in self._opening.items() if tenant.expects}
+    def to_put_back(self) -> list[Claim]:
+        """The claims of peers that are connected here, and that the stream lacks."""
+        return [claim for claim in self.claims_in(State.UNBACKED) if self._is_ours(claim)]
 
     def is_open(self) -> bool:
         """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
@@ -184,120 +75,176 @@ class Ledger:
 
     def is_settled(self) -> bool:
         """Whether the stream holds all claims of this process."""
-        return not any(map(self.is_ours, self.unbacked.values()))
+        return not any(self._is_ours(claim) for claim in self.claims_in(State.UNBACKED))
 
     def are_all_settled(self) -> bool:
         """Whether the stream holds all claims of all nodes that have a lease."""
         return all(lease.settled for lease in self.leases.values())
 
+    # What this node says
+
+    def want(self, session: str) -> None:
+        """The peer of this stay is connected here, or on its way."""
+        self._wanted.add(session)
+
+    def unwant(self, claim: Claim) -> None:
+        """The peer is about to leave."""
+        self._wanted.discard(claim.session)
+
+    def disown(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
+        """The peer is not connected here any more: what the stream holds of it has to go."""
+        self.unwant(claim)
+        record = self._records.get(claim.place)
+        if record is not None and record.holder is not None and record.holder.session == claim.session:
+            if record.state is State.UNBACKED:
+                self._let_go(record, cause)
+            else:
+                self._move(claim.place, Sight.GONE, record.holder)
+
     def give_up_missing(self) -> None:
         """Wait no longer for the nodes that have not come back to put back what a lost store held of theirs."""
-        if self.unbacked:
+        if self._records.is_any(State.UNBACKED):
             back = {process_of(node) for node in self.leases} | {self.process}
-            self._let_go(lambda process: process not in back)
+            self._let_all_go(lambda process: process not in back)
+
+    # The stream's messages
+
+    def see_epoch(self, epoch: Epoch) -> None:
+        """Apply a message that opens the epoch."""
+        self.epoch = epoch
+
+    def see_claim(self, claim: Claim) -> None:
+        """Apply the next message on an address."""
+        self._tenants.see(claim.sequence)
+        self._see_claim(claim, claim.cause)
+
+    def see_lease(self, node: str, lease: Lease | None, sequence: int) -> None:
+        """Apply the next message on a lease; None is its end, and that of all claims of its node."""
+        self._tenants.see(sequence)
+        if lease is None:
+            if self.leases.pop(node, None) is not None:
+                for record in self._records.of_node(node):
+                    if record.last is not None:
+                        self._see_claim(record.last, LeaveCause.LOST)
+            return
+        is_news = node not in self.leases
+        self.leases[node] = lease
+        if is_news:  # Its first message was replaced by a renewal before it got here, unlike these claims.
+            waiting = self._records.in_state(State.STALE) + self._records.in_state(State.UNBACKED)
+            for claim in [record.last for record in waiting]:
+                if claim is not None and claim.node == node:
+                    self._see_claim(claim, claim.cause)
+        if lease.settled:
+            self._settle(node)
+
+    def reconcile(self, snapshot: Snapshot, store_was_lost: bool, sequence: int) -> None:
+        """Go on from the stream as it is at this sequence, whatever was missed: leaves first, then joins."""
+        self._tenants.see(sequence)
+        self.epoch = snapshot.epoch
+        self.leases = snapshot.leases
+        in_doubt = {claim.session for claim in self.claims_in(State.UNBACKED)}
+        self.vacancies.clear()
+        for place, record in self._records:
+            claim, held = snapshot.claims.get(place), record.holder
+            if held is None:
+                self._records.put(place, None)
+            elif claim is not None and claim.node in self.leases:
+                if claim.session != held.session:
+                    self._leave(held, LeaveCause.LOST)
+            elif held.session in self._wanted or (
+                (store_was_lost or held.session in in_doubt) and not self._is_ours(held)
+            ):
+                self._unback(place, held, claim)
+            else:
+                self._leave(held, LeaveCause.LOST)
+        claims = sorted(snapshot.claims.values(), key=lambda claim: claim.sequence)
+        alive = {claim.tenant_id for claim in claims if claim.node in self.leases}
+        new = {tenant_id for tenant_id in alive if not self._tenants.has_peers(tenant_id)}
+        self._tenants.recall(c.stay for c in claims if c.tenant_id in new and c.node not in self.leases)
+        for claim in claims:
+            self._see_claim(claim, claim.cause)
+        for node, lease in self.leases.items():
+            if lease.settled:
+                self._settle(node)
+        self._tenants.forget_recalled()
 
     def _settle(self, node: str) -> None:
         """What a node has not put back by now has left."""
         settled = process_of(node)
-        if self.unbacked and settled != self.process:
-            self._let_go(lambda process: process == settled)
+        if self._records.is_any(State.UNBACKED) and settled != self.process:
+            self._let_all_go(lambda process: process == settled)
 
-    def _let_go(self, is_meant: Callable[[str], bool]) -> None:
-        for claim in [claim for claim in self.unbacked.values() if is_meant(process_of(claim.session))]:
-            self._leave(claim)
+    def _let_all_go(self, is_meant: Callable[[str], bool]) -> None:
+        for record in self._records.in_state(State.UNBACKED):
+            if record.holder is not None and is_meant(process_of(record.holder.session)):
+                self._let_go(record, LeaveCause.LOST)
 
-    def _recall(self, claims: Iterable[Claim]) -> None:
-        """Have the tenants that are new here know who released which address, and in which order."""
-        live = {claim.tenant_id for claim in claims if claim.node in self.leases} - self._tenants.keys()
-        for claim in claims:
-            if claim.tenant_id in live and claim.node not in self.leases:
-                tenant = self._opening.setdefault(claim.tenant_id, self.tenant(claim.tenant_id))
-                try:
-                    tenant.apply(Committed(PeerJoined(claim.stay), 0))
-                    tenant.apply(Committed(PeerLeft(claim.stay, LeaveCause.LEFT), 0))
-                except Conflict as conflict:
-                    logger.warning("unusable claim", reason=str(conflict))
+    def _let_go(self, record: Record, cause: LeaveCause) -> None:
+        """Nobody puts this one back: it leaves, and what is there is what the stream says."""
+        if record.holder is not None:
+            self._move(record.holder.place, Sight.VOID if record.last else Sight.FREE, record.last, cause)
 
-    def _claimed(self, claim: Claim) -> None:
-        held = self._held.get(claim.place)
-        if held is not None and held.session == claim.session:
-            self._unlink(held)
-            self._link(claim)
+    # One address
+
+    def _is_ours(self, claim: Claim) -> bool:
+        return process_of(claim.session) == self.process
+
+    def _see_claim(self, claim: Claim, cause: LeaveCause) -> None:
+        sight = self._sight(claim)
+        if sight not in (Sight.CLAIM, Sight.UNWANTED):
+            self.vacancies.remember(claim)
+        self._move(claim.place, sight, claim, cause)
+
+    def _sight(self, claim: Claim) -> Sight:
+        if claim.node in self.leases:
+            return Sight.UNWANTED if self._is_ours(claim) and claim.session not in self._wanted else Sight.CLAIM
+        record = self._records.get(claim.place)
+        if record is not None and record.holder is not None:
+            # A lease may be heard of after its claims: who is being put back is not out yet.
+            is_back = record.state is State.UNBACKED and claim.node and claim.session == record.holder.session
+            if record.holder.session in self._wanted or is_back:
+                return Sight.LAPSE
+        return Sight.VOID if claim.node else Sight.FREE
+
+    def _move(self, place: Place, sight: Sight, claim: Claim | None, cause: LeaveCause = LeaveCause.LEFT) -> None:
+        """Apply what is seen of an address; `claim` is what the stream's last message on it says."""
+        record = self._records.get(place)
+        state = TRANSITIONS[record.state if record else State.VACANT][sight]
+        holder = record.holder if record else None
+        if claim is not None and sight in (Sight.CLAIM, Sight.UNWANTED):
+            last = record.last if record else None
+            if last is not None and last.node not in self.leases:
+                self.vacancies.cover(last, claim)
+            is_same = holder is not None and (holder.session, holder.peer) == (claim.session, claim.peer)
+            if is_same or self._join(claim, holder):
+                self._records.put(place, Record(state, claim, claim))
+        elif holder is not None and state is State.UNBACKED:
+            self._unback(place, holder, claim)
+        elif holder is not None and state is State.GHOST:
+            self._records.put(place, Record(state, holder, claim))
         else:
-            for rival in (held, self.holder_of_key(claim.tenant_id, claim.peer.public_key)):
-                if rival is not None and self._held.get(rival.place) is rival:
-                    self._leave(rival)
-            self._join(claim)
-        if self.is_ours(claim) and claim.session not in self.wanted:
-            self.ghosts[claim.place] = claim
+            if holder is not None:
+                self._leave(holder, cause)
+            self._records.put(place, Record(state, None, claim) if state is State.STALE else None)
 
-    def _vacated(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
-        if claim.node:
-            self.stale[claim.place] = claim
-        self._vacancies.remember(claim)
-        held = self._held.get(claim.place)
-        if held is None:
-            return
-        if held.session in self.wanted:
-            self._unback(replace(held, revision=claim.revision))
-        else:
-            self._leave(held, cause)
-
-    def _join(self, claim: Claim) -> None:
-        tenant = self.tenant(claim.tenant_id)
-        committed = self._committed(tenant, PeerJoined(claim.stay))
+    def _join(self, claim: Claim, holder: Claim | None) -> bool:
+        for rival in (holder, self.holder_of_key(claim.tenant_id, claim.peer.public_key)):
+            if rival is not None and self.holds(rival):
+                self._leave(rival, LeaveCause.LOST)
         try:
-            tenant.apply(committed)
+            self._tenants.join(claim.stay)
         except Conflict as conflict:  # Only an address that no node of this network could have claimed.
             logger.error("unusable claim", reason=str(conflict))
-            return
-        self._opening.pop(claim.tenant_id, None)
-        self._tenants[claim.tenant_id] = tenant
-        self._link(claim)
-        self._tell(committed)
+            return False
+        return True
 
-    def _leave(self, claim: Claim, cause: LeaveCause = LeaveCause.LOST) -> None:
-        tenant = self._tenants[claim.tenant_id]
-        committed = self._committed(tenant, PeerLeft(claim.stay, cause))
-        tenant.apply(committed)
-        if not tenant.stays:
-            del self._tenants[claim.tenant_id]
-            if tenant.expects:
-                self._opening[claim.tenant_id] = tenant
-        self._unlink(claim)
-        self.wanted.discard(claim.session)
-        self._tell(committed)
+    def _leave(self, claim: Claim, cause: LeaveCause) -> None:
+        record = self._records.get(claim.place)
+        is_left_over = record is not None and record.state is State.UNBACKED and record.last is not None
+        self._records.put(claim.place, Record(State.STALE, None, record.last) if record and is_left_over else None)
+        self._wanted.discard(claim.session)
+        self._tenants.leave(claim.stay, cause)
 
-    def _unback(self, claim: Claim) -> None:
-        self._unlink(self._held[claim.place])
-        self._link(replace(claim, node=""))
-        self.unbacked[claim.place] = self._held[claim.place]
-
-    def _link(self, claim: Claim) -> None:
-        self._held[claim.place] = claim
-        self._by_key[claim.tenant_id, claim.peer.public_key] = claim.place
-        if claim.node:
-            self._by_node[claim.node].add(claim.place)
-
-    def _unlink(self, claim: Claim) -> None:
-        del self._held[claim.place]
-        del self._by_key[claim.tenant_id, claim.peer.public_key]
-        self.unbacked.pop(claim.place, None)
-        self.ghosts.pop(claim.place, None)
-        if claim.node:
-            places = self._by_node[claim.node]
-            places.remove(claim.place)
-            if not places:
-                del self._by_node[claim.node]
-
-    def _committed(self, tenant: ExpectingTenant, event: MembershipEvent) -> Committed:
-        """With a revision that is the same on every node: that of the message, or, if that brings about several events
-        of the tenant, the next ones.
-        """
-        return Committed(event, max(self._revision, tenant.revision + 1))
-
-    def _tell(self, committed: Committed) -> None:
-        if committed.event.stay.id in self.awaited:
-            self.awaited[committed.event.stay.id] = committed
-        for follower in self.followers:
-            follower(committed)
+    def _unback(self, place: Place, holder: Claim, last: Claim | None) -> None:
+        holder = replace(holder, node="", sequence=last.sequence if last else 0)
+        self._records.put(place, Record(State.UNBACKED, holder, last if last and last.node else None))

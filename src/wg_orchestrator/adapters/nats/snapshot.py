@@ -7,7 +7,7 @@ from wg_orchestrator.adapters.nats.epoch import Epoch
 
 @dataclass
 class Lease:
-    revision: int
+    sequence: int
     heard: float
     """When it was renewed, as far as this process knows: seconds of its monotonic clock."""
     settled: bool
@@ -39,7 +39,7 @@ class Snapshot:
     def see_claim(self, claim: Claim) -> None:
         self.claims[claim.place] = claim
 
-    def see_lease(self, node: str, lease: Lease | None, revision: int) -> None:
+    def see_lease(self, node: str, lease: Lease | None, sequence: int) -> None:
         if lease is not None:
             self.leases[node] = lease
         else:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
+from wg_orchestrator.adapters.nats.answer import parse_answer, sequence_of
 from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.epoch import Epoch, new_epoch_name, read_epoch
@@ -110,17 +111,17 @@ class Stream:
             self._warned = True
             logger.warning("few replicas", stream=name, replicas=config["num_replicas"], recommended=3)
         while True:
-            revision, payload = await self.last(self.subjects.which_epoch)
-            epoch = read_epoch(revision, payload)
+            sequence, payload = await self.last(self.subjects.which_epoch)
+            epoch = read_epoch(sequence, payload)
             if epoch is not None:
                 return epoch
-            await self.begin(revision)
+            await self.begin(sequence)
 
     def subjects_of(self, epoch: Epoch) -> Subjects:
         return Subjects(self._options.name, epoch.name)
 
     async def begin(self, after: int) -> None:
-        """Begin a new epoch in the place of the one of that revision, unless somebody has."""
+        """Begin a new epoch in the place of the one of that sequence, unless somebody has."""
         try:
             await self.publish([Entry(self.subjects.which_epoch, new_epoch_name().encode(), after)])
         except Refused:
@@ -149,7 +150,7 @@ class Stream:
         }
 
     async def publish(self, entries: Sequence[Entry]) -> int:
-        """Store all entries or none, one after the other in the stream. Returns the last one's revision.
+        """Store all entries or none, one after the other in the stream. Returns the last one's sequence.
 
         Raises Refused if one of them did not know its subject's last message.
         """
@@ -169,7 +170,7 @@ class Stream:
         answer = await self._request(entry.subject, entry.payload, headers)
         error = answer.get("error")
         if error is None:
-            return int(answer["seq"])
+            return sequence_of(answer)
         if error.get("err_code") in _WRONG_LAST_SEQUENCE:
             raise Refused(error["description"])
         if error.get("err_code") in _BATCH_NOT_TAKEN:
@@ -177,18 +178,21 @@ class Stream:
         raise StoreUnusable(error["description"])
 
     async def mark(self, subjects: Subjects, process: str) -> int:
-        """Store a message that says nothing. Whoever has seen its revision has seen all that was stored before."""
+        """Store a message that says nothing. Whoever has seen its sequence has seen all that was stored before."""
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])
-        return int(answer["seq"])
+        return sequence_of(answer)
 
     async def last(self, subject: str) -> tuple[int, bytes]:
-        """The revision and payload of the last message on a subject; 0 if there is none."""
+        """The sequence and payload of the last message on a subject; 0 if there is none."""
         found = await self._find(f"STREAM.MSG.GET.{self._options.name}", {"last_by_subj": subject})
         if found is None:
             return 0, b""
-        return found["message"]["seq"], base64.b64decode(found["message"].get("data", ""))
+        try:
+            return sequence_of(found["message"]), base64.b64decode(found["message"].get("data", ""))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NotHeard(f"{subject}: no message in the answer") from error
 
     async def consume(self, subjects: Subjects, name: str, inbox: str, heartbeat: float) -> None:
         """Have the feed sent to `inbox`: the last message of each subject, in the stream's order, and what follows."""
@@ -231,5 +235,4 @@ class Stream:
         return found
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))
-        return parsed
+        return parse_answer(subject, await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))

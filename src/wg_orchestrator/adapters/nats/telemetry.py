@@ -14,12 +14,12 @@ class StoreTelemetry:
         )
         self._seen: dict[tuple[str, int], None] = {}
 
-    def unreadable(self, subject: str, revision: int, why: str) -> None:
+    def unreadable(self, subject: str, sequence: int, why: str) -> None:
         """A message in the store, which is there for as long as nobody replaces it, is none of ours."""
-        if (subject, revision) in self._seen:
+        if (subject, sequence) in self._seen:
             return
-        self._seen[subject, revision] = None
+        self._seen[subject, sequence] = None
         if len(self._seen) > MAX_UNREADABLE_SEEN:
             del self._seen[next(iter(self._seen))]
         self._unreadable.inc()
-        self._telemetry.warning("unreadable message", subject=subject[:200], revision=revision, why=why)
+        self._telemetry.warning("unreadable message", subject=subject[:200], sequence=sequence, why=why)

@@ -1,7 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from secrets import token_hex
 
 import anyio
@@ -17,6 +16,10 @@ from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
+from wg_orchestrator.adapters.nats.tenants import Tenants
+from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.nats.together import until_one_fails
+from wg_orchestrator.adapters.nats.upkeep import Upkeep
 from wg_orchestrator.domain.errors import Conflict, Unavailable
 from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import Network
@@ -32,9 +35,6 @@ FAREWELL_TIME = 5.0
 LEAST_FAREWELL_TIME = 0.5
 CLOSING_TIME = 0.25
 RETRY_DELAY = 0.25
-TIDY_INTERVAL = 0.1
-AT_ONCE = 64
-"""Claims that a node puts back or takes out at the same time."""
 
 
 class NatsTenantRepository:
@@ -52,36 +52,38 @@ class NatsTenantRepository:
         connection: ConnectionOptions,
         stream: StreamOptions,
         telemetry: Telemetry,
+        timings: Timings = Timings(),  # noqa: B008 - it is frozen
     ) -> None:
         self._process = token_hex(8)
-        self._sessions = 0
-        self._ledger = Ledger(network, max_peers_per_tenant, self._process)
+        self._stays = 0
+        self._tenants = Tenants(network, max_peers_per_tenant)
+        self._ledger = Ledger(self._tenants, self._process)
         self._position = Position()
         self._connection = Connection(connection)
         self._stream = Stream(self._connection, stream)
-        self._claims = Claims(self._stream, self._ledger, self._position)
-        self._lease = NodeLease(self._stream, self._ledger)
+        self._claims = Claims(self._stream, self._ledger, self._position, timings)
+        self._lease = NodeLease(self._stream, self._ledger, timings)
+        self._upkeep = Upkeep(self._ledger, self._claims, self._lease, timings.tidy)
         self._reader = ClaimReader(network)
         self._telemetry = StoreTelemetry(telemetry)
         # Once it has caught up.
         self._feed: Feed | None = None
 
     def get(self, tenant_id: TenantId) -> Tenant:
-        return self._ledger.tenant(tenant_id)
+        return self._tenants.get(tenant_id)
 
     def count(self) -> int:
-        return self._ledger.count()
+        return self._tenants.count()
 
     def next_stay_id(self) -> StayId:
-        self._sessions += 1
-        return StayId(f"{self._process}-{self._sessions}")
+        self._stays += 1
+        return StayId(f"{self._process}-{self._stays}")
 
     def follow(self, follower: Callable[[Committed], None]) -> None:
-        self._ledger.followers.append(follower)
+        self._tenants.follow(follower)
 
     async def commit(self, event: MembershipEvent) -> Committed:
-        awaited = self._ledger.awaited
-        awaited[event.stay.id] = None
+        self._tenants.await_event(event.stay.id)
         try:
             match event:
                 case PeerJoined():
@@ -90,9 +92,8 @@ class NatsTenantRepository:
                     await self._leave(event)
                 case _:
                     assert_never(event)
-            committed = awaited[event.stay.id]
         finally:
-            del awaited[event.stay.id]
+            committed = self._tenants.take_event(event.stay.id)
         if committed is None or committed.event != event:
             raise Conflict("another event of that stay came first")
         return committed
@@ -133,9 +134,9 @@ class NatsTenantRepository:
         node = self._lease.node
         if node is None or not self.is_ready():
             raise Unavailable("NATS is away")
-        self._ledger.expect(event)
+        self._tenants.expect(event)
         claim = Claim(event.stay.tenant_id, event.stay.peer, node, event.stay.id, 0)
-        self._ledger.wanted.add(claim.session)
+        self._ledger.want(claim.session)
         joined = False
         try:
             await self._claims.enrol(claim)
@@ -143,7 +144,7 @@ class NatsTenantRepository:
         except (StoreUnusable, TimeoutError) as error:
             raise Unavailable("NATS is away") from error
         finally:
-            self._ledger.forgo(event)
+            self._tenants.forgo(event)
             if not joined:
                 self._ledger.disown(claim)
         if not joined:
@@ -154,14 +155,14 @@ class NatsTenantRepository:
         claim = self._ledger.holder((stay.tenant_id, stay.peer.virtual_ip))
         if claim is None or claim.session != stay.id:
             raise Conflict(f"{stay.peer.virtual_ip} is not held in {stay.tenant_id} by that stay")
-        self._ledger.wanted.discard(claim.session)
+        self._ledger.unwant(claim)
         try:
             if claim.node:
-                await self._claims.vacate(claim)
+                await self._claims.vacate(claim, event.cause)
         except (StoreUnusable, TimeoutError) as error:
             raise Unavailable("NATS is away") from error
         finally:
-            self._ledger.disown(claim)
+            self._ledger.disown(claim, event.cause)
 
     # Keeping up
 
@@ -189,12 +190,12 @@ class NatsTenantRepository:
         target: Snapshot | Ledger = snapshot
         position = gathered
 
-        def see(subject: str, revision: int, payload: bytes) -> None:
+        def see(subject: str, sequence: int, payload: bytes) -> None:
             try:
-                self._see(target, subjects, subject, revision, payload)
+                self._see(target, subjects, subject, sequence, payload)
             except Unreadable as error:
-                self._telemetry.unreadable(subject, revision, str(error))
-            position.reach(revision)
+                self._telemetry.unreadable(subject, sequence, str(error))
+            position.reach(sequence)
 
         feed = Feed(self._connection, self._stream, see)
 
@@ -206,28 +207,28 @@ class NatsTenantRepository:
             if snapshot.epoch is None:
                 raise FeedBroken("the store has begun anew")
             is_new = self._ledger.epoch is None or self._ledger.epoch.name != epoch.name
-            if not is_new and (own_lease_was_lost or gathered.revision < self._position.revision):
-                await self._stream.begin(snapshot.epoch.revision)
+            if not is_new and (own_lease_was_lost or gathered.sequence < self._position.sequence):
+                await self._stream.begin(snapshot.epoch.sequence)
                 raise FeedBroken("the store has lost messages")
             # One step from here on: what is said from now on is said in this epoch, and by a ledger that is in it.
             if is_new:
                 logger.info("in a new epoch of the store", epoch=epoch.name)
                 self._stream.subjects = subjects
                 self._lease.begin_anew()
-                self._position.begin(gathered.revision)
+                self._position.begin(gathered.sequence)
             else:
-                self._position.reach(gathered.revision)
-            self._ledger.reconcile(snapshot, store_was_lost=is_new, revision=gathered.revision)
+                self._position.reach(gathered.sequence)
+            self._ledger.reconcile(snapshot, store_was_lost=is_new, sequence=gathered.sequence)
             target, position = self._ledger, self._position
             self._feed = feed
-            await _until_one_fails(self._lease.watch, self._tidy)
+            await until_one_fails(self._lease.watch, self._upkeep.keep)
 
         async with feed.opened(subjects):
-            await _until_one_fails(feed.run, tend)
+            await until_one_fails(feed.run, tend)
 
-    def _see(self, target: Snapshot | Ledger, subjects: Subjects, subject: str, revision: int, payload: bytes) -> None:
+    def _see(self, target: Snapshot | Ledger, subjects: Subjects, subject: str, sequence: int, payload: bytes) -> None:
         if subject == subjects.which_epoch:
-            epoch = read_epoch(revision, payload)
+            epoch = read_epoch(sequence, payload)
             if epoch is None:
                 raise Unreadable("no epoch")
             if epoch.name != subjects.epoch:
@@ -236,70 +237,8 @@ class NatsTenantRepository:
             return
         kind, *tokens = subjects.split(subject)
         if kind == "peer" and len(tokens) == 2:
-            target.see_claim(self._reader.read(tokens[0], tokens[1], payload, revision))
+            target.see_claim(self._reader.read(tokens[0], tokens[1], payload, sequence))
         elif kind == "node" and len(tokens) == 1:
-            target.see_lease(parse_node(tokens[0]), parse_lease(revision, payload), revision)
+            target.see_lease(parse_node(tokens[0]), parse_lease(sequence, payload), sequence)
         elif kind != "sync" or len(tokens) != 1:
             raise Unreadable("no such subject")
-
-    async def _tidy(self) -> None:
-        """Put back what belongs into the stream and take out what does not, for ever."""
-        limiter = anyio.CapacityLimiter(AT_ONCE)
-        while True:
-            await anyio.sleep(TIDY_INTERVAL)
-            if self._lease.node is None:
-                continue
-            if self._ledger.is_open():
-                self._ledger.give_up_missing()
-            async with anyio.create_task_group() as tasks:
-                for work in [*self._work(), *await self._sweeping()]:
-                    tasks.start_soon(self._try, limiter, work)
-
-    def _work(self) -> list[Callable[[], Awaitable[None]]]:
-        node = self._lease.node
-        work: list[Callable[[], Awaitable[None]]] = [
-            partial(self._claims.enrol, claim.backed_by(node))
-            for claim in self._ledger.unbacked.values()
-            if node is not None and self._ledger.is_ours(claim)
-        ]
-        work += [partial(self._claims.vacate, claim) for claim in self._ledger.ghosts.values()]
-        return work
-
-    async def _sweeping(self) -> list[Callable[[], Awaitable[None]]]:
-        """Clear up after the nodes that are gone: one of the others is enough for that."""
-        stale = [claim for claim in self._ledger.stale.values() if self._ledger.holder(claim.place) is None]
-        if not stale or self._lease.node != min(self._ledger.leases):
-            return []
-        try:
-            # Not those of a node of which nothing has been heard yet.
-            gone = {node for node in {claim.node for claim in stale} if await self._lease.find(node) is None}
-        except NotHeard as error:
-            logger.debug("not swept yet", error=str(error))
-            return []
-        return [partial(self._claims.vacate, claim) for claim in stale if claim.node in gone]
-
-    async def _try(self, limiter: anyio.CapacityLimiter, work: Callable[[], Awaitable[None]]) -> None:
-        """What fails now is tried again, if by then it is still to be done."""
-        async with limiter:
-            try:
-                await work()
-            except (Conflict, StoreUnusable, TimeoutError) as error:
-                logger.debug("not put right yet", error=str(error))
-
-
-async def _until_one_fails(*works: Callable[[], Awaitable[None]]) -> None:
-    """Run works that do not end by themselves. Raises what the first one to fail raises."""
-    failures: list[Exception] = []
-
-    async def run(work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except Exception as failure:
-            failures.append(failure)
-            tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for work in works:
-            tasks.start_soon(run, work)
-    if failures:
-        raise failures[0]

@@ -8,7 +8,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 _Subject = TypeVar("_Subject")
 
 MAX_VACANT = 100_000
-"""Free addresses whose subject's revision is remembered. What is forgotten is asked for when it is needed."""
+"""Free addresses whose subject's sequence is remembered. What is forgotten is asked for when it is needed."""
 
 
 class Vacancies:
@@ -17,27 +17,42 @@ class Vacancies:
     def __init__(self) -> None:
         self._places: OrderedDict[Place, int] = OrderedDict()
         self._keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
+        self._covered: dict[str, Claim] = {}
 
-    def revisions(self, claim: Claim) -> tuple[int, int]:
+    def sequences(self, claim: Claim) -> tuple[int, int]:
         """Of the claim's key and address, as far as is known; 0 for none."""
         return self._keys.get((claim.tenant_id, claim.peer.public_key), 0), self._places.get(claim.place, 0)
 
     def remember(self, claim: Claim) -> None:
-        _remember(self._places, claim.place, claim.revision)
-        _remember(self._keys, (claim.tenant_id, claim.peer.public_key), key_revision(claim))
+        _remember(self._places, claim.place, claim.sequence)
+        _remember(self._keys, (claim.tenant_id, claim.peer.public_key), key_sequence(claim))
+
+    def cover(self, void: Claim, claim: Claim) -> None:
+        """A claim that does not stand has another one on its address, before it was taken out."""
+        if void.peer.public_key != claim.peer.public_key:
+            self._covered[void.session] = void
+
+    def covered_keys(self) -> list[Claim]:
+        """Claims that are not the last on their addresses any more, but may be on their keys."""
+        return list(self._covered.values())
+
+    def forget_key(self, claim: Claim) -> None:
+        """The key's last message is not this claim's any more."""
+        self._covered.pop(claim.session, None)
 
     def clear(self) -> None:
         self._places.clear()
         self._keys.clear()
+        self._covered.clear()
 
 
-def key_revision(claim: Claim) -> int:
+def key_sequence(claim: Claim) -> int:
     """The message on a claim's key is the one before it in the stream: they are one batch."""
-    return max(claim.revision - 1, 0)
+    return max(claim.sequence - 1, 0)
 
 
-def _remember(memory: OrderedDict[_Subject, int], subject: _Subject, revision: int) -> None:
-    memory[subject] = revision
+def _remember(memory: OrderedDict[_Subject, int], subject: _Subject, sequence: int) -> None:
+    memory[subject] = sequence
     memory.move_to_end(subject)
     if len(memory) > MAX_VACANT:
         memory.popitem(last=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from wg_orchestrator.adapters.websocket.channel import Channel, Flush
 from wg_orchestrator.adapters.websocket.connection import Recipient
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.events import Committed, PeerLeft
+from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -73,16 +73,25 @@ class WebSocketPeerNotifier:
         if channel is None:
             return
         try:
-            if not self._is_stopping:
+            if self._is_stopping:
+                self._let_go(channel, event)
+            else:
                 channel.announce(event)
                 self._schedule(channel)
-            elif isinstance(event, PeerLeft):
-                channel.release(event)
         except Exception:
             self._fail(channel)
             return
         if not channel.has_members():
             del self._channels[channel.tenant_id]
+
+    def _let_go(self, channel: Channel, event: MembershipEvent) -> None:
+        match event:
+            case PeerLeft():
+                channel.release(event)
+            case PeerJoined():
+                pass
+            case _:
+                assert_never(event)
 
     def _schedule(self, channel: Channel) -> None:
         if channel.is_scheduled:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.certificates import write_certificate
+from harness.certificates import write_certificate
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 
 

@@ -4,9 +4,11 @@ import pytest
 
 from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, peers_of
 from tests.fakes import Joined, Left, Told, told
-from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Subjects, Unreadable, encode
-from wg_orchestrator.adapters.nats.ledger import PLACES, Ledger
+from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Place, Subjects, Unreadable, encode
+from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.states import State
+from wg_orchestrator.adapters.nats.tenants import PLACES, Tenants
 from wg_orchestrator.domain.events import Committed, LeaveCause, PeerLeft
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.stay import StayId
@@ -20,10 +22,11 @@ class Followed(Ledger):
     """The ledger of process `me`, and what it tells. `you-1` and `them-1` are other nodes."""
 
     def __init__(self) -> None:
-        super().__init__(IPv4Network("100.64.0.0/10"), 100, "me")
+        self.tenants = Tenants(IPv4Network("100.64.0.0/10"), 100)
+        super().__init__(self.tenants, "me")
         self.told: list[Told] = []
         self.committed: list[Committed] = []
-        self.followers.append(self._hear)
+        self.tenants.follow(self._hear)
         for node in ("me-1", "you-1", "them-1"):
             self.see_lease(node, LEASE, 100)
 
@@ -42,9 +45,13 @@ def ledger() -> Followed:
     return Followed()
 
 
-def a_claim(peer: Peer, revision: int, node: str = "you-1", stay: int | None = None) -> Claim:
+def a_claim(peer: Peer, sequence: int, node: str = "you-1", stay: int | None = None) -> Claim:
     process = node.partition("-")[0]
-    return Claim(ACME, peer, node, f"{process}-{revision if stay is None else stay}" if node else "", revision)
+    return Claim(ACME, peer, node, f"{process}-{sequence if stay is None else stay}" if node else "", sequence)
+
+
+def places(ledger: Ledger, state: State) -> set[Place]:
+    return {claim.place for claim in ledger.claims_in(state)}
 
 
 def snapshot(*claims: Claim, nodes: tuple[str, ...] = ("me-1", "you-1", "them-1"), settled: bool = True) -> Snapshot:
@@ -55,7 +62,7 @@ def test_a_claim_joins_and_a_vacancy_leaves(ledger: Followed) -> None:
     ledger.see_claim(a_claim(a_peer(1), 1))
     ledger.see_claim(a_claim(a_peer(1), 3, node=""))
     assert ledger.told == [Joined(a_peer(1)), Left(a_peer(1))]
-    assert ledger.count() == 0
+    assert ledger.tenants.count() == 0
 
 
 def test_who_was_at_an_address_has_left_before_the_next_one_is_there(ledger: Followed) -> None:
@@ -101,7 +108,7 @@ def test_with_a_lease_all_claims_of_its_node_end_once(ledger: Followed) -> None:
     ledger.see_lease("you-1", None, 100)
     ledger.see_lease("you-1", None, 100)
     assert set(ledger.just_told()) == {Left(a_peer(1)), Left(a_peer(2))}
-    assert set(ledger.stale) == {(ACME, a_peer(1).virtual_ip), (ACME, a_peer(2).virtual_ip)}
+    assert places(ledger, State.STALE) == {(ACME, a_peer(1).virtual_ip), (ACME, a_peer(2).virtual_ip)}
     ledger.see_claim(a_claim(a_peer(4), 8, "you-1"))
     ledger.see_claim(a_claim(a_peer(1), 9, ""))
     assert ledger.just_told() == []
@@ -112,7 +119,7 @@ def test_a_lease_may_be_heard_of_after_its_claims(ledger: Followed) -> None:
     assert ledger.just_told() == []
     ledger.see_lease("new-1", LEASE, 100)
     assert ledger.just_told() == [Joined(a_peer(1))]
-    assert ledger.stale == {}
+    assert ledger.claims_in(State.STALE) == []
 
 
 def test_a_snapshot_says_which_leases_it_lacks() -> None:
@@ -122,13 +129,13 @@ def test_a_snapshot_says_which_leases_it_lacks() -> None:
 
 
 def test_the_peers_that_are_connected_here_stay_when_the_lease_ends(ledger: Followed) -> None:
-    ledger.wanted |= {"me-1"}
+    ledger.want("me-1")
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.see_claim(a_claim(a_peer(1), 6, ""))
     assert ledger.just_told() == [Joined(a_peer(1))]
-    (orphan,) = ledger.unbacked.values()
-    assert ledger.revisions(orphan) == (5, 6)
+    (orphan,) = ledger.claims_in(State.UNBACKED)
+    assert ledger.sequences(orphan) == (5, 6)
     assert not ledger.is_settled()
     ledger.see_lease("me-2", UNSETTLED, 100)
     ledger.see_claim(a_claim(a_peer(1), 8, "me-2", stay=1))
@@ -137,24 +144,24 @@ def test_the_peers_that_are_connected_here_stay_when_the_lease_ends(ledger: Foll
 
 
 def test_a_peer_whose_place_was_taken_meanwhile_is_let_go(ledger: Followed) -> None:
-    ledger.wanted |= {"me-1"}
+    ledger.want("me-1")
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.see_claim(a_claim(a_peer(1), 6, "you-1"))
     assert ledger.told[1:] == [Left(a_peer(1)), Joined(a_peer(1))]
-    assert ledger.wanted == set()
+    assert not ledger._wanted
 
 
 def test_what_this_process_does_not_want_is_a_ghost(ledger: Followed) -> None:
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1"))
-    assert set(ledger.ghosts) == {(ACME, a_peer(1).virtual_ip)}
+    assert places(ledger, State.GHOST) == {(ACME, a_peer(1).virtual_ip)}
     ledger.see_claim(a_claim(a_peer(1), 6, ""))
-    assert ledger.ghosts == {}
+    assert ledger.claims_in(State.GHOST) == []
     assert ledger.told == [Joined(a_peer(1)), Left(a_peer(1))]
 
 
 def test_whoever_is_disowned_while_the_stream_does_not_hold_it_leaves_at_once(ledger: Followed) -> None:
-    ledger.wanted |= {"me-1"}
+    ledger.want("me-1")
     ledger.see_claim(claim := a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.disown(claim)
@@ -167,25 +174,25 @@ def test_a_snapshot_makes_up_for_what_was_missed(ledger: Followed) -> None:
         ledger.see_claim(a_claim(a_peer(number), number, stay=number))
     ledger.just_told()
     stays, moved, new = a_claim(a_peer(1), 1, stay=1), a_claim(a_peer(2, "100.64.0.3"), 20), a_claim(a_peer(4), 21)
-    ledger.reconcile(snapshot(stays, a_claim(a_peer(2), 19, ""), moved, new), store_was_lost=False, revision=200)
+    ledger.reconcile(snapshot(stays, a_claim(a_peer(2), 19, ""), moved, new), store_was_lost=False, sequence=200)
     told = ledger.just_told()
     assert set(told[:2]) == {Left(a_peer(2)), Left(a_peer(3))}
     assert told[2:] == [Joined(a_peer(2, "100.64.0.3")), Joined(a_peer(4))]
-    ledger.reconcile(snapshot(stays, moved, new), store_was_lost=False, revision=200)
+    ledger.reconcile(snapshot(stays, moved, new), store_was_lost=False, sequence=200)
     assert ledger.just_told() == []
-    ledger.reconcile(snapshot(stays, moved, new, nodes=("me-1",)), store_was_lost=False, revision=200)
+    ledger.reconcile(snapshot(stays, moved, new, nodes=("me-1",)), store_was_lost=False, sequence=200)
     assert set(ledger.just_told()) == {Left(a_peer(1)), Left(a_peer(2, "100.64.0.3")), Left(a_peer(4))}
 
 
 def test_after_the_loss_of_the_store_nobody_leaves_who_is_put_back(ledger: Followed) -> None:
-    ledger.wanted |= {"me-1"}
+    ledger.want("me-1")
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_claim(a_claim(a_peer(2), 6, "you-1", stay=2))
     ledger.see_claim(a_claim(a_peer(3), 8, "them-1", stay=3))
     ledger.see_claim(a_claim(a_peer(4), 9, "you-1", stay=4))
     ledger.see_claim(a_claim(a_peer(5), 10, "me-1", stay=5))
     ledger.just_told()
-    ledger.reconcile(snapshot(nodes=()), store_was_lost=True, revision=200)
+    ledger.reconcile(snapshot(nodes=()), store_was_lost=True, sequence=200)
     assert ledger.just_told() == [Left(a_peer(5))]
     ledger.see_lease("you-2", UNSETTLED, 100)
     ledger.see_claim(a_claim(a_peer(2), 2, "you-2", stay=2))
@@ -194,30 +201,30 @@ def test_after_the_loss_of_the_store_nobody_leaves_who_is_put_back(ledger: Follo
     assert ledger.just_told() == [Left(a_peer(4))]
     ledger.give_up_missing()
     assert ledger.just_told() == [Left(a_peer(3))]
-    assert [peer.public_key for peer in peers_of(ledger.tenant(ACME))] == [a_key(2), a_key(1)] or ledger.unbacked
+    assert [peer.public_key for peer in peers_of(ledger.tenants.get(ACME))] == [a_key(1), a_key(2)]
 
 
 def test_who_was_at_an_address_before_is_known_from_the_snapshot(ledger: Followed) -> None:
     gone = [a_claim(a_peer(number), 10 - number, "") for number in (2, 3)]
     ledger.reconcile(
-        snapshot(a_claim(a_peer(1), 1), *gone, a_claim(a_peer(4), 12, "dead-1")), store_was_lost=False, revision=200
+        snapshot(a_claim(a_peer(1), 1), *gone, a_claim(a_peer(4), 12, "dead-1")), store_was_lost=False, sequence=200
     )
     assert ledger.just_told() == [Joined(a_peer(1))]
-    tenant = ledger.tenant(ACME)
+    tenant = ledger.tenants.get(ACME)
     assert tenant.admit(STAY, a_name(3), a_key(3)).stay.peer == a_peer(3)
     assert str(tenant.admit(STAY, a_name(9), a_key(9)).stay.peer.virtual_ip) == "100.64.0.5"
-    assert ledger.revisions(a_claim(a_peer(3), 0)) == (6, 7)
-    assert ledger.revisions(a_claim(a_peer(8), 0)) == (0, 0)
+    assert ledger.sequences(a_claim(a_peer(3), 0)) == (6, 7)
+    assert ledger.sequences(a_claim(a_peer(8), 0)) == (0, 0)
 
 
 def test_a_tenant_on_its_way_is_one_tenant(ledger: Followed) -> None:
-    first = ledger.tenant(GLOBEX).admit(STAY, a_name(1), a_key(1))
-    ledger.expect(first)
-    second = ledger.tenant(GLOBEX).admit(STAY, a_name(2), a_key(2))
+    first = ledger.tenants.get(GLOBEX).admit(STAY, a_name(1), a_key(1))
+    ledger.tenants.expect(first)
+    second = ledger.tenants.get(GLOBEX).admit(STAY, a_name(2), a_key(2))
     assert second.stay.peer == a_peer(2)
-    ledger.forgo(first)
-    assert ledger.count() == 0
-    assert ledger._opening == {}
+    ledger.tenants.forgo(first)
+    assert ledger.tenants.count() == 0
+    assert ledger.tenants._opening == {}
 
 
 @pytest.mark.parametrize("address", ["100.64.0.1", "fd00::1"])
@@ -241,14 +248,14 @@ def lost_with_peers_of_others(ledger: Followed) -> None:
     ledger.see_claim(a_claim(a_peer(1), 1, "you-1", stay=1))
     ledger.see_claim(a_claim(a_peer(2), 3, "them-1", stay=2))
     ledger.just_told()
-    ledger.reconcile(snapshot(nodes=("me-2",)), store_was_lost=True, revision=200)
+    ledger.reconcile(snapshot(nodes=("me-2",)), store_was_lost=True, sequence=200)
 
 
 def test_another_gap_after_the_loss_of_the_store_ends_nobodys_doubt(ledger: Followed) -> None:
     lost_with_peers_of_others(ledger)
-    ledger.reconcile(snapshot(nodes=("me-2", "you-2"), settled=False), store_was_lost=False, revision=200)
+    ledger.reconcile(snapshot(nodes=("me-2", "you-2"), settled=False), store_was_lost=False, sequence=200)
     assert ledger.just_told() == []
-    assert len(ledger.unbacked) == 2
+    assert len(ledger.claims_in(State.UNBACKED)) == 2
 
 
 def test_a_node_that_is_back_is_waited_for_until_it_is_settled_or_lost(ledger: Followed) -> None:
@@ -270,14 +277,14 @@ def test_a_node_whose_name_begins_as_anothers_says_nothing_of_its_peers(ledger: 
 
 
 def test_tenants_that_expect_somebody_count(ledger: Followed) -> None:
-    first = ledger.tenant(GLOBEX).admit(STAY, a_name(1), a_key(1))
-    ledger.expect(first)
-    assert ledger.count() == 1
-    assert not ledger.tenant(GLOBEX).is_empty
-    ledger.reconcile(snapshot(), store_was_lost=False, revision=200)
-    assert ledger.count() == 1
-    ledger.forgo(first)
-    assert ledger.count() == 0
+    first = ledger.tenants.get(GLOBEX).admit(STAY, a_name(1), a_key(1))
+    ledger.tenants.expect(first)
+    assert ledger.tenants.count() == 1
+    assert not ledger.tenants.get(GLOBEX).is_empty
+    ledger.reconcile(snapshot(), store_was_lost=False, sequence=200)
+    assert ledger.tenants.count() == 1
+    ledger.tenants.forgo(first)
+    assert ledger.tenants.count() == 0
 
 
 def test_each_event_has_a_revision_and_they_rise(ledger: Followed) -> None:
@@ -310,3 +317,12 @@ def test_a_leave_says_whether_the_peer_has_left_or_was_lost(ledger: Followed) ->
         if isinstance(committed.event, PeerLeft)
     }
     assert causes == {a_peer(1): LeaveCause.LEFT, a_peer(2): LeaveCause.LOST, a_peer(3): LeaveCause.LOST}
+
+
+def test_a_stay_that_is_said_to_be_another_peers_by_now_has_ended(ledger: Followed) -> None:
+    ledger.see_claim(a_claim(a_peer(1), 1))
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 3, stay=1))
+    assert ledger.told[1:] == [Left(a_peer(1)), Joined(a_peer(2, "100.64.0.1"))]
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 5, node=""))
+    assert ledger.told[3:] == [Left(a_peer(2, "100.64.0.1"))]
+    assert ledger.tenants.count() == 0

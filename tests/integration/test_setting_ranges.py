@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from websockets.exceptions import WebSocketException
 
 from tests.integration.service import join_message, running
-from wg_orchestrator.cli.cli import main
+from wg_orchestrator.cli.main import main
 from wg_orchestrator.settings import Settings
 
 NUMBERS = {name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float, int | None)}

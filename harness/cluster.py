@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import httpx2
 
-from tests.cluster.proxy import Link, Proxy
-from tests.nats_server import NatsServer
+from harness.nats_server import NatsServer
+from harness.proxy import Link, Proxy
 
 STARTUP = 30.0
 SERVICES = 3

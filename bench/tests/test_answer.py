@@ -1,4 +1,5 @@
 import pytest
+
 from bench.hostile.flooder import answer
 
 _SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

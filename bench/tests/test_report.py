@@ -1,9 +1,10 @@
+from rich.console import Console
+
 from bench.limit import Feed
 from bench.node_workloads import NodesAdmissions, NodesQuiet
 from bench.report import WIDTH, print_report
 from bench.results import Outcome, Results
 from bench.workloads import Workload
-from rich.console import Console
 
 
 def _report(workload: Workload, alone: dict[str, float], nodes: dict[str, float], *, targets: bool = True) -> str:

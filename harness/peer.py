@@ -12,8 +12,8 @@ import anyio.lowlevel
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.cluster.cluster import ServiceProcess
-from wg_orchestrator.client.client import Roster
+from harness.cluster import ServiceProcess
+from harness.picture import Picture
 
 ANSWER_TIME = 8.0
 """Seconds for an answer to a join: more than the service gives NATS for it."""
@@ -32,7 +32,7 @@ class Peer:
     name: str
     service: ServiceProcess
     websocket: ClientConnection
-    roster: Roster = field(default_factory=Roster)
+    roster: Picture = field(default_factory=Picture)
     told: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often it was told that a stay has begun or has ended."""
     since: float = field(default_factory=time.monotonic)

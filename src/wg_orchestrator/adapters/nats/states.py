@@ -1,0 +1,66 @@
+"""What is known of an address, as a state, and what becomes of it, as a table."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class State(Enum):
+    """Of an address: whether a peer of its tenant is there, and what the stream's last message says of it."""
+
+    VACANT = "nobody is there, and no claim"
+    BACKED = "a peer is there, by a claim that stands"
+    GHOST = "a peer is there, by a claim that stands, but was connected here and is not any more: the claim has to go"
+    UNBACKED = "a peer is there, and no claim of it stands: its node has to put one back"
+    STALE = "nobody is there, and a claim that does not stand has to go"
+
+
+class Sight(Enum):
+    """What is seen of an address. A claim stands while its node has a lease."""
+
+    CLAIM = "a claim that stands"
+    UNWANTED = "a claim that stands, of this process, of a peer that is not connected here"
+    VOID = "a claim of a node that has no lease, any more or yet"
+    FREE = "the address was left"
+    LAPSE = "the same as VOID or FREE, but the peer that is there is connected: here, or where its node has to say so"
+    GONE = "the peer that is there is not connected here any more"
+
+
+TRANSITIONS: Mapping[State, Mapping[Sight, State]] = {
+    State.VACANT: {
+        Sight.CLAIM: State.BACKED,
+        Sight.UNWANTED: State.GHOST,
+        Sight.VOID: State.STALE,
+        Sight.FREE: State.VACANT,
+    },
+    State.BACKED: {
+        Sight.CLAIM: State.BACKED,
+        Sight.UNWANTED: State.GHOST,
+        Sight.VOID: State.STALE,
+        Sight.FREE: State.VACANT,
+        Sight.LAPSE: State.UNBACKED,
+        Sight.GONE: State.GHOST,
+    },
+    State.GHOST: {
+        Sight.CLAIM: State.BACKED,
+        Sight.UNWANTED: State.GHOST,
+        Sight.VOID: State.STALE,
+        Sight.FREE: State.VACANT,
+        Sight.GONE: State.GHOST,
+    },
+    State.UNBACKED: {
+        Sight.CLAIM: State.BACKED,
+        Sight.UNWANTED: State.GHOST,
+        Sight.VOID: State.STALE,
+        Sight.FREE: State.VACANT,
+        Sight.LAPSE: State.UNBACKED,
+    },
+    State.STALE: {
+        Sight.CLAIM: State.BACKED,
+        Sight.UNWANTED: State.GHOST,
+        Sight.VOID: State.STALE,
+        Sight.FREE: State.VACANT,
+    },
+}
+"""What is not in a state's row can't be seen in it. A peer is in its tenant in BACKED, GHOST and UNBACKED."""
+
+PRESENT = frozenset({State.BACKED, State.GHOST, State.UNBACKED})

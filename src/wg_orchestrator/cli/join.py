@@ -1,0 +1,17 @@
+import socket
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("url")
+@click.option("--name", default=socket.gethostname, help="display name [default: this machine's name]")
+@click.option("--public-key", help="WireGuard public key [default: that of a new pair, shown with its private key]")
+@click.option("--json", "as_json", is_flag=True, help="print the service's messages, one line of JSON each")
+@click.pass_obj
+def join(limits: Any, url: str, name: str, public_key: str | None, as_json: bool) -> None:
+    """Join the tenant at URL (ws://host:port/tenants/ID) and show who is in it, until Ctrl-C."""
+    from wg_orchestrator.cli.following import show_tenant  # Loads a client, which `--help` need not wait for.
+
+    show_tenant(url, name, public_key, as_json, limits)
