@@ -1,11 +1,12 @@
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from secrets import token_hex
 
 import anyio
 import structlog
 
+from wg_orchestrator.adapters.nats.background import Background
 from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Subjects, Unreadable, parse_node
 from wg_orchestrator.adapters.nats.claims import Claims
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
@@ -111,20 +112,18 @@ class NatsTenantRepository:
 
         That takes no longer than the seconds that are left then, give or take a moment, whether or not NATS answers.
         """
-        lease = asyncio.create_task(self._lease.keep(lambda: self._feed is not None))
-        running = asyncio.create_task(self._run())
+        lease = Background(partial(self._lease.keep, lambda: self._feed is not None))
+        running = Background(self._run)
         try:
             yield
         finally:
             with anyio.move_on_after(max(LEAST_FAREWELL_TIME, time_left()), shield=True):
-                lease.cancel()
-                await asyncio.wait([lease])
+                await lease.end()
                 try:
                     await self._lease.give_up()
                 except (NotHeard, StoreUnusable) as error:
                     logger.warning("lease not given up", error=str(error))
-            running.cancel()
-            await asyncio.wait([running], timeout=CLOSING_TIME)
+            await running.end(CLOSING_TIME)
             with anyio.move_on_after(CLOSING_TIME, shield=True):
                 await self._connection.close()
 
