@@ -95,7 +95,7 @@ class GateLimits(BaseModel):
         ge=0,
         le=2**62,
         description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
-        "unless set, four fifths of what the container or unit may use",
+        "unless set, four fifths of what the container, unit or machine has, shared by the workers",
     )
     trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
         (), description="addresses or networks, comma-separated, whose X-Forwarded-For is believed"

@@ -2,9 +2,9 @@
 `Conversation` what has happened, and does what it says.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.frames import FrameReader, Opcode, Violation, close_frame, decode_text, frame, parse_close
@@ -14,7 +14,12 @@ ABNORMAL = 1006
 """In the place of a close code: there was no close frame (RFC 6455, section 7.1.5)."""
 
 
-class Phase(Enum):
+class _Singletons(Enum):
+    # There is one of each. Enum's own hash is a call of Python for each look into a table.
+    __hash__ = object.__hash__
+
+
+class Phase(_Singletons):
     CONNECTING = "the handshake has no answer yet"
     OPEN = "both sides may send"
     CLOSING = "our close frame is out, and only the answer to it matters"
@@ -22,7 +27,7 @@ class Phase(Enum):
     CLOSED = "the TCP connection is gone"
 
 
-class Step(Enum):
+class Step(_Singletons):
     ACCEPT = "we answer the handshake with 101"
     REFUSE = "we answer the handshake with another status"
     CLOSE = "we send a close frame"
@@ -32,6 +37,11 @@ class Step(Enum):
     GIVE_UP = "we wait no longer"
     LOSE = "the TCP connection is lost"
 
+
+# What each frame and each notice asks for is looked up once: to look into an enum costs as much as a call before Python
+# 3.12.
+CONNECTING: Final = Phase.CONNECTING
+OPEN: Final = Phase.OPEN
 
 TRANSITIONS: Mapping[Phase, Mapping[Step, Phase]] = {
     Phase.CONNECTING: {
@@ -88,6 +98,15 @@ ENDINGS: Mapping[Step, Tcp] = {
 """All steps but ACCEPT are towards the end."""
 
 
+_REFUSED = Close(ABNORMAL, "refused")
+_END_OF_STREAM = Close(ABNORMAL, "end of stream")
+_CONNECTION_LOST = Close(ABNORMAL, "connection lost")
+
+
+_BINARY, _CLOSE, _CONTINUATION = Opcode.BINARY, Opcode.CLOSE, Opcode.CONTINUATION
+_PING, _PONG = Opcode.PING, Opcode.PONG
+
+
 class Ending(NamedTuple):
     """A step towards the end: send `wire`, do with the TCP connection what ENDINGS says, and tell whoever lives on the
     conversation that it is over, and by what `cause`. No cause: that was told before.
@@ -111,13 +130,11 @@ class Sign(Enum):
     """A frame that says nothing to anybody."""
 
 
-class Heard(NamedTuple):
-    """A whole message, to be handed up."""
+ALIVE: Final = Sign.ALIVE
+NOTHING: Final = Sign.NOTHING
 
-    message: str | bytes
-
-
-Event: TypeAlias = Heard | Reply | Sign | Ending
+Event: TypeAlias = str | bytes | Reply | Sign | Ending
+"""A str or bytes is a whole message, to be handed up."""
 
 
 class Conversation:
@@ -126,7 +143,7 @@ class Conversation:
     __slots__ = ("_handshake", "_ping", "_reader", "cause", "phase")
 
     def __init__(self, handshake: Handshake, max_message_size: int, max_fragments: int) -> None:
-        self.phase = Phase.CONNECTING
+        self.phase = CONNECTING
         self.cause: Close | None = None
         self._handshake: Handshake | None = handshake
         self._reader: FrameReader | None = FrameReader(max_message_size, max_fragments)
@@ -146,16 +163,16 @@ class Conversation:
         """Answer the handshake with this HTTP response."""
         if Step.REFUSE not in TRANSITIONS[self.phase]:
             return None
-        return self._end(Step.REFUSE, Close(ABNORMAL, "refused"), refusal(status, headers, body))
+        return self._end(Step.REFUSE, _REFUSED, refusal(status, headers, body))
 
     def close(self, close: Close) -> Ending | None:
-        if self.phase is not Phase.OPEN:
+        if self.phase is not OPEN:
             return None
         return self._end(Step.CLOSE, close, close_frame(close.code, close.reason))
 
     def ping(self, payload: bytes) -> bytes | None:
         """Ask for a sign of life; return what to send. Whoever can't guess `payload` can't give one before."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not OPEN:
             return None
         self._ping = payload
         return frame(Opcode.PING, payload)
@@ -166,55 +183,49 @@ class Conversation:
     # What happens to us
 
     def hear_end(self) -> Ending | None:
-        return self._end(Step.HEAR_END, Close(ABNORMAL, "end of stream"))
+        return self._end(Step.HEAR_END, _END_OF_STREAM)
 
     def lose(self) -> Ending | None:
-        return self._end(Step.LOSE, Close(ABNORMAL, "connection lost"))
+        return self._end(Step.LOSE, _CONNECTION_LOST)
 
-    def receive(self, data: bytes, count: Callable[[], None]) -> Iterator[Event]:
-        """What `data` brings: an event for each frame that it completes, to be acted on before the next is asked for.
-        What comes before the handshake is accepted comes with what is received after that.
+    def violate(self, violation: Violation) -> Ending | None:
+        """The client has broken RFC 6455, or a limit of ours."""
+        close = Close(violation.code, violation.reason)
+        return self._end(Step.BREAK, close, close_frame(close.code, close.reason) if self.phase is OPEN else b"")
 
-        `count` is called for each read, as a frame that comes byte by byte costs as much as as many frames, and for
-        each frame after its first. It raises Violation if that is one too many.
-        """
-        if self._reader is None:
-            return
-        if self.phase is Phase.CONNECTING:
+    def hold(self, data: bytes) -> None:
+        """Keep what comes before the handshake has its answer for the first `read` after it."""
+        if self._reader is not None:
             self._reader.hold(data)
-            return
-        try:
-            count()
-            for number, (opcode, payload) in enumerate(self._reader.feed(data)):
-                if number:
-                    count()
-                yield self._hear(opcode, payload)
-                if self._reader is None:
-                    return
-        except Violation as violation:
-            close = Close(violation.code, violation.reason)
-            wire = close_frame(close.code, close.reason) if self.phase is Phase.OPEN else b""
-            if (ending := self._end(Step.BREAK, close, wire)) is not None:
-                yield ending
 
-    def _hear(self, opcode: Opcode, payload: bytes) -> Event:
-        if opcode is Opcode.CLOSE:
+    @property
+    def is_holding(self) -> bool:
+        """Whether there is something to `read` that has come before."""
+        return self._reader is not None and self._reader.pending != b""
+
+    def read(self, data: bytes) -> Iterable[tuple[Opcode, bytes]]:
+        """The frames that `data` completes, each to be heard before the next is asked for. Raises Violation."""
+        return () if self._reader is None else self._reader.feed(data)
+
+    def hear(self, opcode: Opcode, payload: bytes) -> Event:
+        """What follows from a frame. Raises Violation."""
+        if opcode is _CLOSE:
             code, _ = parse_close(payload)
-            answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is Phase.OPEN else b""
-            return self._end(Step.HEAR_CLOSE, Close(code, "closed by the peer"), answer) or Sign.NOTHING
-        if self.phase is not Phase.OPEN or opcode is Opcode.CONTINUATION:
-            return Sign.NOTHING
-        if opcode is Opcode.PONG:
+            answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is OPEN else b""
+            return self._end(Step.HEAR_CLOSE, Close(code, "closed by the peer"), answer) or NOTHING
+        if self.phase is not OPEN or opcode is _CONTINUATION:
+            return NOTHING
+        if opcode is _PONG:
             if not self._ping or payload != self._ping:
-                return Sign.NOTHING
+                return NOTHING
             self._ping = b""
-            return Sign.ALIVE
-        if opcode is Opcode.PING:
+            return ALIVE
+        if opcode is _PING:
             return Reply(frame(Opcode.PONG, payload))
-        return Heard(payload if opcode is Opcode.BINARY else decode_text(payload))
+        return payload if opcode is _BINARY else decode_text(payload)
 
     def _end(self, step: Step, cause: Close, wire: bytes = b"") -> Ending | None:
-        is_told = self.phase not in (Phase.CONNECTING, Phase.OPEN)
+        is_told = self.phase not in (CONNECTING, OPEN)
         if not self._take(step):
             return None
         if self.phase is not Phase.CLOSING:

@@ -6,6 +6,8 @@ from struct import Struct
 
 MAX_CLOSE_REASON = 123
 _MAX_CONTROL = 125
+_CONTROL = 0x08
+"""The bit of an opcode that control frames have (section 5.5)."""
 _U16 = Struct("!H")
 _U64 = Struct("!Q")
 
@@ -35,12 +37,16 @@ class Violation(Exception):
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
     """One whole server frame. It is not masked, so the same bytes serve every receiver."""
-    size = len(payload)
+    return frame_header(opcode, len(payload)) + payload
+
+
+def frame_header(opcode: Opcode, size: int) -> bytes:
+    """What goes before a payload of `size` bytes, to make it one whole server frame."""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return bytes((0x80 | opcode, size))
     if size < 65536:
-        return bytes((0x80 | opcode, 126)) + _U16.pack(size) + payload
-    return bytes((0x80 | opcode, 127)) + _U64.pack(size) + payload
+        return bytes((0x80 | opcode, 126)) + _U16.pack(size)
+    return bytes((0x80 | opcode, 127)) + _U64.pack(size)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
@@ -78,19 +84,20 @@ class FrameReader:
     Holds at most one message of `max_size` bytes and one frame of it, however they are cut into pieces.
     """
 
-    __slots__ = ("_fragmented", "_fragments", "_max_fragments", "_max_size", "_pending", "_room")
+    __slots__ = ("_fragmented", "_fragments", "_max_fragments", "_max_size", "_room", "pending")
 
     def __init__(self, max_size: int, max_fragments: int) -> None:
         self._max_size = max_size
         self._max_fragments = max_fragments
         self._room = max_fragments
-        self._pending = b""
+        self.pending = b""
+        """What has come and makes no frame yet."""
         self._fragmented: Opcode | None = None
         self._fragments = b""
 
     def hold(self, data: bytes) -> None:
         """Keep `data` for the next `feed`."""
-        self._pending += data
+        self.pending += data
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         """Yield what `data` completes, in order: TEXT and BINARY with whole messages, control frames as they come,
@@ -99,8 +106,8 @@ class FrameReader:
         Raises Violation: 1002 for a frame that RFC 6455 forbids, 1009 for a message over the limit, 1008 for one in
         too many fragments.
         """
-        data = self._pending + data if self._pending else data
-        self._pending = b""
+        data = self.pending + data if self.pending else data
+        self.pending = b""
         offset = 0
         while len(data) - offset >= 2:
             first, second = data[offset], data[offset + 1]
@@ -110,25 +117,25 @@ class FrameReader:
                 raise Violation(1002, "unknown frame type")
             if not second & 0x80:
                 raise Violation(1002, "unmasked frame")
-            if opcode >= Opcode.CLOSE and (size > _MAX_CONTROL or not first & 0x80):
+            if first & _CONTROL and (size > _MAX_CONTROL or not first & 0x80):
                 raise Violation(1002, "long or fragmented control frame")
             header = offset + (2 if size < 126 else 4 if size == 126 else 10)
             if size >= 126:
                 if len(data) < header:
                     break
                 (size,) = (_U16 if size == 126 else _U64).unpack_from(data, offset + 2)
-            if opcode < Opcode.CLOSE and len(self._fragments) + size > self._max_size:
+            if not first & _CONTROL and len(self._fragments) + size > self._max_size:
                 raise Violation(1009, "too big")
             start = header + 4
             if len(data) < start + size:
                 break
             payload = _unmask(data[start : start + size], data[header:start])
             offset = start + size
-            if opcode >= Opcode.CLOSE:
+            if first & _CONTROL:
                 yield opcode, payload
             else:
                 yield self._assemble(opcode, payload, final=bool(first & 0x80))
-        self._pending = data[offset:]
+        self.pending = data[offset:]
 
     def _assemble(self, opcode: Opcode, payload: bytes, *, final: bool) -> tuple[Opcode, bytes]:
         if (opcode is Opcode.CONTINUATION) != (self._fragmented is not None):

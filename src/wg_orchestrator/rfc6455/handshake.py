@@ -1,6 +1,5 @@
 import binascii
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,16 +54,16 @@ class Handshake:
 
     def __init__(self, request: Request) -> None:
         """Raises BadHandshake."""
-        fields, counts = dict(request.headers), Counter(name for name, _ in request.headers)
-        if counts[b"host"] != 1:
+        fields, names = dict(request.headers), [name for name, _ in request.headers]
+        if names.count(b"host") != 1:
             raise BadHandshake("Host is given once")  # RFC 9112, section 3.2
-        if counts[b"sec-websocket-key"] > 1:
+        if names.count(b"sec-websocket-key") > 1:
             raise BadHandshake("Sec-WebSocket-Key is given once")
         if request.has_body():
             raise BadHandshake("a handshake has no body")
         if request.method != "GET" or request.http_version != "1.1":
             raise BadHandshake("a WebSocket is opened with GET over HTTP/1.1", 405, [(b"allow", b"GET")])
-        if fields.get(b"sec-websocket-version") != b"13" or counts[b"sec-websocket-version"] > 1:
+        if fields.get(b"sec-websocket-version") != b"13" or names.count(b"sec-websocket-version") > 1:
             raise BadHandshake("the WebSocket version is 13", 426, [(b"sec-websocket-version", b"13")])
         self._key = fields.get(b"sec-websocket-key", b"")
         try:

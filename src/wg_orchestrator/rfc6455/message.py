@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from wg_orchestrator.rfc6455.frames import Opcode, frame
+from wg_orchestrator.rfc6455.frames import Opcode, frame, frame_header
 
 
 class Text:
@@ -11,6 +11,25 @@ class Text:
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self.frame = frame(Opcode.TEXT, payload)
+
+
+class LongText(Text):
+    """One text message of many parts. It is in memory once: of a megabyte, each copy costs more than all the rest."""
+
+    __slots__ = ("_header_size",)
+
+    def __init__(self, parts: list[bytes], separator: bytes) -> None:
+        """There is at least one part; the list is used up."""
+        size = sum(map(len, parts)) + len(separator) * (len(parts) - 1)
+        header = frame_header(Opcode.TEXT, size)
+        self._header_size = len(header)
+        parts[0] = header + parts[0]
+        self.frame = separator.join(parts)
+
+    @property
+    def payload(self) -> bytes:  # type: ignore[override]
+        """A copy."""
+        return self.frame[self._header_size :]
 
 
 class Notices:

@@ -31,6 +31,7 @@ class Called(Protocol):
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None: ...
     def write(self, frame: bytes) -> None: ...
     def close(self, close: Close) -> None: ...
+    def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def call_ended(self, ending: Close) -> None: ...
 
@@ -42,10 +43,12 @@ class AsgiCall:
     connection was handed over by then, that goes on without it.
     """
 
-    __slots__ = ("_connection", "_denial", "_drained", "_receiver", "_unread")
+    __slots__ = ("_connection", "_denial", "_drained", "_is_paused", "_loop", "_receiver", "_unread")
 
-    def __init__(self, connection: Called) -> None:
+    def __init__(self, connection: Called, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
+        self._loop = loop
+        self._is_paused = False
         self._unread: deque[Event] = deque([{"type": "websocket.connect"}])
         self._receiver: asyncio.Future[None] | None = None
         self._drained: asyncio.Event | None = None
@@ -66,6 +69,9 @@ class AsgiCall:
     # What the connection says
 
     def hear(self, message: str | bytes) -> None:
+        if self._unread and not self._is_paused:
+            self._is_paused = True
+            self._connection.pause_reading()
         self._deliver({"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message})
 
     def overdue(self) -> None:
@@ -88,12 +94,13 @@ class AsgiCall:
 
     async def receive(self) -> Event:
         while not self._unread:
-            self._receiver = asyncio.get_running_loop().create_future()
+            self._receiver = self._loop.create_future()
             await self._receiver
         event = self._unread[0]
         if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
             self._unread.popleft()
-        if not self._unread:
+        if self._is_paused and not self._unread:
+            self._is_paused = False
             self._connection.resume_reading()
         return event
 

@@ -2,7 +2,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -81,7 +81,8 @@ class Deadlines(Generic[Item]):
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
-        self.shrink(self._max_items)
+        if len(self._due) > self._max_items:
+            self.shrink(self._max_items)
 
     def shrink(self, most: float) -> None:
         """Of more than `most` items the first ones are due at once."""
@@ -114,3 +115,20 @@ class Deadlines(Generic[Item]):
                 return
             del self._due[item]
             self._on_due(item)
+
+
+class OneDeadline:
+    """Who owes one thing at the most at a time."""
+
+    __slots__ = ("_deadline",)
+
+    def __init__(self) -> None:
+        self._deadline: Deadlines[Any] | None = None
+
+    def _await(self, deadline: Deadlines[Any] | None) -> None:
+        """Owe this now, and nothing else; None is nothing at all."""
+        if self._deadline is not None:
+            self._deadline.discard(self)
+        self._deadline = deadline
+        if deadline is not None:
+            deadline.add(self)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Coroutine
+from functools import cached_property
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp
@@ -11,6 +12,7 @@ from wg_orchestrator.server.gate import Gate
 from wg_orchestrator.server.telemetry import ServerTelemetry
 from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire.close_codes import AT_CAPACITY
 
 
 class Requesting(Protocol):
@@ -35,10 +37,13 @@ class ServerContext:
         gate_limits: GateLimits,
         max_files: int,
         telemetry: Telemetry,
+        websockets: ASGIApp | None = None,
     ) -> None:
-        """`config` is loaded. `max_files` is how many files the process may have open."""
+        """`config` is loaded. `max_files` is how many files the process may have open. `websockets` is the application
+        that WebSockets are for, unless it is the one of all requests.
+        """
         self.config = config
-        self.app: ASGIApp = config.loaded_app
+        self.app: ASGIApp = websockets or config.loaded_app
         self.state = state
         self.limits = limits
         self.max_request_size = gate_limits.max_request_size
@@ -63,8 +68,25 @@ class ServerContext:
             for waiting in (self.requests, self.joins, self.closings):
                 waiting.shrink(self.gate.few)
 
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one event loop that all of them run on. To ask for it costs a system call before Python 3.12."""
+        return asyncio.get_running_loop()
+
     def start(self, call: Coroutine[Any, Any, None]) -> None:
         """Have an ASGI call run as a task that the server knows of."""
-        task = asyncio.get_running_loop().create_task(call)
+        task = self.loop.create_task(call)
         self.state.tasks.add(task)
         task.add_done_callback(self.state.tasks.discard)
+
+    def is_out_of_memory(self, source: str) -> bool:
+        """Whether whoever asks to join now has to be refused; then that is told of."""
+        if self.gate.memory_is_full:
+            self.telemetry.refused(AT_CAPACITY.reason, source)
+        return self.gate.memory_is_full
+
+    def forget(self, connection: Any, source: str) -> None:
+        """The connection, which the gate has counted as that source's, is lost."""
+        self.state.connections.discard(connection)
+        self.gate.leave()
+        self.gate.discount(source)

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -46,7 +46,10 @@ class Gate:
         self._connections = limits.max_connections
         self.few = max(_FEW, min(self._connections, self._files) // 16)
         """Those of one kind that do not go on, at the most, while there is a crowd."""
-        self._memory_is_full = False
+        self.memory_is_full = False
+        self._memory = 0
+        self.read_memory: Callable[[], int] | None = None
+        """How many bytes of memory the process uses, if that can be known."""
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
         rate = limits.max_handshake_rate_per_source
@@ -68,14 +71,14 @@ class Gate:
 
     def is_full(self, file: int) -> bool:
         """Whether a connection with this file number is one too many."""
-        return self.open > self._limits.max_connections or file >= self._files or self._memory_is_full
+        return self.open > self._limits.max_connections or file >= self._files or self.memory_is_full
 
     def is_crowded(self, file: int) -> bool:
         """Whether a connection with this file number is among the last eighth that there is room for: then those that
         do not go on have to make room for it.
         """
         connections, files = self._connections - self._connections // 8, self._files - self._files // 8
-        return self.open > connections or file >= files or self._memory_is_full
+        return self.open > connections or file >= files or self.memory_is_full
 
     def count(self, source: str) -> Denial | None:
         """Count a connection as that source's, until `discount`. Beyond twice the limit it is to be cut at once."""
@@ -140,7 +143,16 @@ class Gate:
 
     def measure_memory(self, used: int) -> None:
         """Take note of how many bytes of memory the process uses now."""
-        self._memory_is_full = 0 < (self._limits.max_memory or 0) < used
+        self._memory = used
+        self.memory_is_full = 0 < (self._limits.max_memory or 0) < used
+
+    def take_memory(self, size: int) -> None:
+        """Take note of so many bytes more, as somebody may leave them waiting. If that could be too many, it is looked
+        at at once: within a second welcomes may have gigabytes.
+        """
+        self._memory += size
+        if self.read_memory is not None and 0 < (self._limits.max_memory or 0) < self._memory:
+            self.measure_memory(self.read_memory())
 
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._limits.trusted_proxies)

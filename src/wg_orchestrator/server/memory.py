@@ -1,5 +1,6 @@
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,20 +36,23 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
     return min(limits, default=None)
 
 
-def memory_to_use() -> int:
-    """The bytes of its limit that this process may come to use itself; 0 if there is no limit."""
-    return round(_SHARE * (memory_limit() or 0))
+def machine_memory() -> int:
+    """The bytes of memory that the machine has; 0 if it does not say."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    return math.prod(os.sysconf(name) for name in names) if set(names) <= os.sysconf_names.keys() else 0
+
+
+def memory_to_use(processes: int) -> int:
+    """The bytes that one of so many processes may come to use, as each sees only its own: its share of the limit, or of
+    the machine's memory if there is none.
+    """
+    return round(_SHARE * (memory_limit() or machine_memory()) / processes)
 
 
 @contextmanager
-def measuring_memory(tell: Callable[[int], object]) -> Iterator[Callable[[], None]]:
-    """Yield what tells, whenever it is called, how much memory the process uses then."""
+def memory_gauge() -> Iterator[MemoryGauge]:
     gauge = MemoryGauge()
-
-    def measure() -> None:
-        tell(gauge.read())
-
     try:
-        yield measure
+        yield gauge
     finally:
         gauge.close()

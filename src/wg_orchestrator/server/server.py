@@ -14,7 +14,7 @@ from wg_orchestrator.server.cannot_start import CannotStart
 from wg_orchestrator.server.certificate import Certificate, certificate_of
 from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.listener import BACKLOG, address_of, listening
-from wg_orchestrator.server.memory import measuring_memory, memory_to_use
+from wg_orchestrator.server.memory import memory_gauge, memory_to_use
 from wg_orchestrator.server.metrics import serving_metrics
 from wg_orchestrator.server.request_protocol import RequestProtocol
 from wg_orchestrator.server.signals import SignalledServer
@@ -43,7 +43,7 @@ class Server(SignalledServer):
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         super().__init__(
             uvicorn.Config(
-                create_app(container),
+                app := create_app(container),
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -58,10 +58,17 @@ class Server(SignalledServer):
         self.config.load()
         limits = settings
         if settings.max_memory is None:
-            limits = settings.model_copy(update={"max_memory": memory_to_use()})
+            limits = settings.model_copy(update={"max_memory": memory_to_use(settings.workers)})
         max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._context = context = ServerContext(
-            self.config, self.server_state, settings, limits, max_files, self._telemetry
+            self.config,
+            self.server_state,
+            settings,
+            limits,
+            max_files,
+            self._telemetry,
+            # Past the framework's middleware: a peer has no use for it, and its join waits for it five times.
+            websockets=app.router,
         )
         context.telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: context.gate.open)
         context.telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)
@@ -90,7 +97,9 @@ class Server(SignalledServer):
             self.metrics_address = await parts.enter_async_context(metrics)
             self._every(1.0, self._telemetry.sum_up)
             if self._measures_memory:
-                self._every(1.0, parts.enter_context(measuring_memory(self._context.gate.measure_memory)))
+                gauge, gate = parts.enter_context(memory_gauge()), self._context.gate
+                gate.read_memory = gauge.read
+                self._every(1.0, lambda: gate.measure_memory(gauge.read()))
             if self._certificate is not None:
                 self._every(settings.tls_reload_interval, self._certificate.renew)
             await super().serve([self._listener])

@@ -1,109 +1,45 @@
-import asyncio
-import random
-from collections.abc import Iterable
-from typing import cast
-
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
-from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.rfc6455.close import Close
-from wg_orchestrator.rfc6455.conversation import ENDINGS, Conversation, Ending, Heard, Phase, Reply, Sign, Step
-from wg_orchestrator.rfc6455.frames import Violation
+from wg_orchestrator.rfc6455.conversation import OPEN, Ending, Step
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.asgi_call import AsgiCall
-from wg_orchestrator.server.clock import Deadlines
-from wg_orchestrator.server.context import ServerContext, Upgraded
-from wg_orchestrator.server.rates import RateBudget
-from wg_orchestrator.server.tcp import end_tcp
+from wg_orchestrator.server.context import ServerContext
+from wg_orchestrator.server.conversation_protocol import ConversationProtocol
 from wg_orchestrator.wire import close_codes as closes
 
 
-class WebSocketProtocol(asyncio.Protocol):
-    """A peer's WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps the time.
+class WebSocketProtocol(ConversationProtocol):
+    """A peer's WebSocket, and whoever lives on it.
 
-    It has two lives. First it is an ASGI call like any other. Then, if the application takes it as the `Connection`
-    offered in the scope's extensions and lets it `run`, the call ends and the connection lives on without task,
-    queue or request. Nothing waits for a flush that the peer could withhold: a closing connection is aborted after a
-    timeout, and so is one that leaves a ping unanswered.
+    First that is an ASGI call like any other. If the application takes this as the `Connection` that the scope's
+    extensions offer, and lets it `run`, it lives on without task, queue or request.
     """
 
-    __slots__ = (
-        "_budget", "_call", "_context", "_conversation", "_deadline", "_listener", "_room", "_source", "_transport",
-    )  # fmt: skip
+    __slots__ = ("_call", "_listener", "_room")
 
     def __init__(self, context: ServerContext, source: str, handshake: Handshake) -> None:
         """`source` is the client's address, as the gate has counted it."""
-        limits = context.limits
-        self._context = context
-        self._source = source
-        self._conversation = Conversation(handshake, limits.max_message_size, limits.max_fragments)
+        super().__init__(context, source, handshake)
         self._call: AsgiCall | None = None
         self._listener: Listener | None = None
-        self._deadline: Deadlines[Upgraded] | None = None
         self._room: OutboxRoom | None = None
-        self._budget = RateBudget(limits.max_frame_rate, context.clock.stalled)
 
     def begin(self, request: Request, scheme: str, early: bytes, refuse: Close | None) -> None:
         """Have the application answer `request`; `early` was sent with it. `refuse`: it is only to be closed."""
         context = self._context
-        self.data_received(early)
+        if early:
+            self._conversation.hold(early)
         if refuse is not None:
             context.telemetry.refused(refuse.reason, self._source)
             self.open((), None)
             self.close(refuse)
             return
-        # A client that sends frames before it was accepted has them read after.
-        self._transport.pause_reading()
         scope = websocket_scope(request, scheme, self._source, context.config.root_path)
         scope["extensions"] = {"websocket.http.response": {}, EXTENSION: {"connection": self}}
-        self._call = AsgiCall(self)
+        self._call = AsgiCall(self, context.loop)
         context.start(self._call.run(context.app, scope))
-
-    # asyncio's callbacks
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._context.state.connections.add(self)  # type: ignore[arg-type]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        context = self._context
-        context.state.connections.discard(self)
-        context.gate.leave()
-        context.gate.discount(self._source)
-        self._finish(self._conversation.lose())
-        self._await(None)
-
-    def eof_received(self) -> None:
-        self._finish(self._conversation.hear_end())
-
-    def pause_writing(self) -> None:
-        self._room = OutboxRoom(self._context.limits.max_outbox_size, self._transport.get_write_buffer_size())
-        if self._call is not None:
-            self._call.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._room = None
-        if self._call is not None:
-            self._call.resume_writing()
-
-    def data_received(self, data: bytes) -> None:
-        for event in self._conversation.receive(data, self._count):
-            match event:
-                case Sign.NOTHING:
-                    pass
-                case Sign.ALIVE:
-                    self._alive()
-                case Heard(message):
-                    self._hear(message)
-                case Reply(wire):
-                    self._transport.write(wire)
-                case Ending():
-                    self._finish(event)
-                case _:
-                    assert_never(event)
-            if self._transport.is_closing():
-                return
 
     # Connection
 
@@ -116,33 +52,34 @@ class WebSocketProtocol(asyncio.Protocol):
         self.open((), subprotocol)
 
     async def first_message(self) -> str | bytes:
-        if self._conversation.phase is not Phase.OPEN or self._call is None:
+        if self._conversation.phase is not OPEN or self._call is None:
             raise Gone
         self._await(self._context.joins)
         message = await self._call.first_message()
-        if self._conversation.phase is not Phase.OPEN:
+        if self._conversation.phase is not OPEN:
             raise Gone
         self._await(None)
+        if self._context.is_out_of_memory(self._source):  # Since the handshake: its welcome may be large.
+            self.close(closes.AT_CAPACITY)
+            raise Gone
         return message
 
     async def refuse(self, close: Close) -> None:
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
-        # It may have ended during the commit.
-        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
+        if self._conversation.phase is OPEN and not self._transport.is_closing():  # Not so after a long commit.
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
+            # Its join is told to all who are in the welcome: that has as many bytes again.
+            self._context.gate.take_memory(2 * len(welcome.frame))
 
     def send(self, notices: Notices) -> None:
-        if self._conversation.phase is Phase.OPEN and not self._transport.is_closing():
+        if self._conversation.phase is OPEN and not self._transport.is_closing():
             if self._room and not self._room.takes(self._transport.get_write_buffer_size(), len(notices.wire)):
                 self.close(closes.TOO_SLOW)
             else:
                 self._transport.write(notices.wire)
-
-    def close(self, close: Close) -> None:
-        self._finish(self._conversation.close(close))
 
     async def run(self, listener: Listener) -> None:
         call, self._call = self._call, None
@@ -155,34 +92,11 @@ class WebSocketProtocol(asyncio.Protocol):
         for message in call.messages() if call is not None else ():  # They came together with the first one.
             self._hear(message)
 
-    # What the ASGI call, and uvicorn, ask for
+    # The call
 
-    @property
-    def is_connecting(self) -> bool:
-        return self._conversation.phase is Phase.CONNECTING
-
-    def open(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> None:
-        wire = self._conversation.accept(headers, subprotocol)
-        if wire is None:
-            raise Gone
-        self._transport.write(wire)
-        self.resume_reading()
-        self.data_received(b"")  # What came with the request.
-
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        ending = self._conversation.refuse(status, headers, body)
-        if ending is None:
-            raise Gone
-        self._finish(ending)
-
-    def write(self, frame: bytes) -> None:
-        if self._conversation.phase is not Phase.OPEN:
-            raise Gone
-        self._transport.write(frame)
-
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+    def join_overdue(self) -> None:
+        if self._call is not None:
+            self._call.overdue()
 
     def call_ended(self, ending: Close) -> None:
         if self._call is None:
@@ -192,45 +106,17 @@ class WebSocketProtocol(asyncio.Protocol):
         self.close(ending)
         self._call = None
 
-    def shutdown(self) -> None:
-        if self.is_connecting:
-            self.respond(503, (), b"service restart")
-        self.close(closes.SERVICE_RESTART)
+    # What the conversation, and the transport, say
 
-    # What is due
-
-    def join_overdue(self) -> None:
+    def pause_writing(self) -> None:
+        self._room = OutboxRoom(self._context.limits.max_outbox_size, self._transport.get_write_buffer_size())
         if self._call is not None:
-            self._call.overdue()
+            self._call.pause_writing()
 
-    def ping(self) -> None:
-        # A payload that can't be guessed: the pong proves that the peer has read all that came before it.
-        wire = self._conversation.ping(random.getrandbits(32).to_bytes(4, "big"))
-        if wire is not None:
-            self._context.telemetry.outbox(self._transport.get_write_buffer_size())
-            self._transport.write(wire)
-            self._await(self._context.pongs)
-
-    def pong_overdue(self) -> None:
-        self._finish(self._conversation.give_up("ping timeout"))
-
-    def close_overdue(self) -> None:
-        self._finish(self._conversation.give_up("close timeout"))
-
-    def _await(self, deadline: Deadlines[Upgraded] | None) -> None:
-        """At most one thing is due at a time."""
-        if self._deadline is not None:
-            self._deadline.discard(self)
-        self._deadline = deadline
-        if deadline is not None:
-            deadline.add(self)
-
-    # What the conversation says
-
-    def _count(self) -> None:
-        clock = self._context.clock
-        if not self._budget.spend(clock.time(), clock.stalled):
-            raise Violation(closes.POLICY.code, closes.POLICY.reason)
+    def resume_writing(self) -> None:
+        self._room = None
+        if self._call is not None:
+            self._call.resume_writing()
 
     def _alive(self) -> None:
         self._await(self._context.pings)
@@ -244,22 +130,12 @@ class WebSocketProtocol(asyncio.Protocol):
             self._listener.heard(message)
         elif self._call is not None:
             self._call.hear(message)
-            self._transport.pause_reading()
 
-    def _finish(self, ending: Ending | None) -> None:
-        """Take this step towards the end. The first one is told to whoever lives on this connection."""
-        if ending is None:
-            return
-        if ending.wire:
-            self._transport.write(ending.wire)
-        if ending.step is Step.BREAK and self._call is not None and ending.cause is not None:
-            self._context.telemetry.refused(ending.cause.reason, self._source)
-        end_tcp(self._transport, ENDINGS[ending.step])
-        if ending.cause is None:
-            return
-        self._await(self._context.closings)
+    def _over(self, ending: Ending, cause: Close) -> None:
         call, listener, self._listener = self._call, self._listener, None
         if listener is not None:
-            listener.gone(ending.cause.reason)
+            listener.gone(cause.reason)
         elif call is not None:
-            call.end(ending.cause)
+            if ending.step is Step.BREAK:
+                self._context.telemetry.refused(cause.reason, self._source)
+            call.end(cause)

@@ -50,7 +50,7 @@ def end_with_supervisor(time_to_stop: float) -> None:
 def tell_supervisor(what: str) -> None:
     """Say once that this worker is SERVING, or why it can't be."""
     with suppress(BrokenPipeError):  # Without a supervisor it is about to end.
-        os.write(_CHANNEL, what.encode()[:_LONGEST_REASON])
+        os.write(_CHANNEL, what.encode(errors="backslashreplace")[:_LONGEST_REASON])
 
 
 @contextmanager
@@ -98,7 +98,7 @@ async def supervise(commands: Iterable[Sequence[str]]) -> None:
                     os.kill(worker.pid, signal.SIGTERM)
                 status = await worker.wait()
                 workers.remove(worker)
-                said = ours.recv(_LONGEST_REASON).decode()
+                said = ours.recv(_LONGEST_REASON).decode(errors="replace")
             if stopping.is_set():
                 return
             has_served = has_served or said == SERVING

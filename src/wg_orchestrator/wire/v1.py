@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, DisplayName, Peer, PublicKey, VirtualIP
-from wg_orchestrator.rfc6455.message import Text
+from wg_orchestrator.rfc6455.message import LongText, Text
 
 MAX_PEERS = 100_000
 """Peers that a client takes from one welcome."""
@@ -64,8 +64,10 @@ def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
 
     Put together from what is in JSON already: a roster of thousands is sent far more often than it changes.
     """
-    entries = b",".join([entry.payload for entry in others])
-    return Text(b'{"virtual_ip":"%s","peers":[%s]}' % (str(newcomer.virtual_ip).encode(), entries))
+    entries = [entry.payload for entry in others] or [b""]
+    entries[0] = b'{"virtual_ip":"%s","peers":[%s' % (str(newcomer.virtual_ip).encode(), entries[0])
+    entries[-1] += b"]}"
+    return LongText(entries, b",")
 
 
 # The client's end

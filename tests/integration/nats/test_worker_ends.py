@@ -172,3 +172,27 @@ def test_with_nohup_it_goes_on(arguments: tuple[str, ...], tmp_path: Path) -> No
         for _ in range(5):
             urlopen(f"http://{address}/healthz", timeout=PATIENCE).close()
         assert command.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
+
+
+def test_a_reason_with_a_name_that_is_not_utf_8_is_told_in_one_line(tmp_path: Path) -> None:
+    missing = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    files = ("--tls-certificate", missing, "--tls-key", missing)
+    with Command(tmp_path, *TWO, "--nats", NOWHERE, *files) as command:
+        assert command.end() == 1
+        (line,) = command.output.splitlines()
+        assert line.startswith("wg-orchestrator: can't use ")
+
+
+async def test_a_reason_that_is_cut_within_a_character_is_told() -> None:
+    with pytest.raises(WorkerCannotStart, match=r"^n"):
+        await supervise([("/bin/sh", "-c", r"printf 'n\303' >&0; exit 1")])
+
+
+def test_the_workers_share_what_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wg_orchestrator.server.memory.memory_limit", lambda: 1000)
+    settings = Settings(host="127.0.0.1", port=0, workers=4, nats_url=NOWHERE, _env_file=None)
+    server = Server(Container(settings=providers.Object(settings)))
+    server._context.gate.measure_memory(200)
+    assert not server._context.gate.memory_is_full
+    server._context.gate.measure_memory(201)
+    assert server._context.gate.memory_is_full

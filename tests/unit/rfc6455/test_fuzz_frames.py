@@ -21,8 +21,8 @@ def outcome(arriving: list[bytes]) -> Outcome:
         except Violation as violation:
             return seen, violation.code
         assert len(reader._fragments) <= MAX_SIZE
-        assert len(reader._pending) < _LONGEST_HEADER + max(MAX_SIZE, _MAX_CONTROL)
-        assert len(reader._pending) + len(reader._fragments) < _LONGEST_HEADER + MAX_SIZE + _MAX_CONTROL
+        assert len(reader.pending) < _LONGEST_HEADER + max(MAX_SIZE, _MAX_CONTROL)
+        assert len(reader.pending) + len(reader._fragments) < _LONGEST_HEADER + MAX_SIZE + _MAX_CONTROL
     return seen, None
 
 

@@ -177,3 +177,19 @@ def test_without_memory_left_there_is_a_crowd() -> None:
     gate = a_gate(max_memory=1000)
     gate.measure_memory(1001)
     assert gate.is_crowded(10)
+
+
+def test_what_is_taken_between_two_measurements_counts_as_far_as_it_is_in_use() -> None:
+    gate, used = a_gate(max_memory=1000), [900]
+    gate.read_memory = lambda: used[-1]
+    gate.measure_memory(used[-1])
+    used.append(1100)
+    gate.take_memory(50)
+    assert not gate.is_full(10)  # Not looked at: it can't be too much yet.
+    gate.take_memory(51)
+    assert gate.is_full(10)
+    used.append(990)
+    gate.measure_memory(used[-1])
+    used.append(980)
+    gate.take_memory(500)  # It is in the kernel by now.
+    assert not gate.is_full(10)

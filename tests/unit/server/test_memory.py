@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from wg_orchestrator.server import memory
 from wg_orchestrator.server.memory import MemoryGauge, memory_limit
 
 
@@ -39,3 +40,9 @@ def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert memory_limit(tmp_path, tmp_path / "none") is None
     (tmp_path / "own").write_text("1:memory:/x\n")
     assert memory_limit(tmp_path, tmp_path / "own") is None
+
+
+def test_without_a_limit_the_machine_s_memory_is_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda: None)
+    assert 0 < memory.memory_to_use(1) < memory.machine_memory()
+    assert memory.memory_to_use(4) == pytest.approx(memory.memory_to_use(1) / 4, abs=1)

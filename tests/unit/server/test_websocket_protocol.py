@@ -16,6 +16,7 @@ from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
 from wg_orchestrator.rfc6455.handshake import Handshake, Headers, Request
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.server.context import ServerContext
+from wg_orchestrator.server.gate import Gate
 from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
 from wg_orchestrator.settings import ConnectionLimits, GateLimits
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -485,3 +486,30 @@ async def test_sending_waits_while_the_client_does_not_read() -> None:
     protocol.resume_writing()
     await turns()
     assert frame(Opcode.BINARY, b"x") in transport.taken()
+
+
+async def test_who_asks_to_join_after_welcomes_have_filled_the_memory_is_closed_with_4005() -> None:
+    messages: list[str | bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"][EXTENSION]["connection"]
+        await connection.accept()
+        messages.append(await connection.first_message())
+        connection.welcome(Text(b"x" * 1000))
+
+    context = a_context(application, ServerState())
+    context.gate = Gate(GateLimits(max_memory=1000), 1024)
+    context.gate.read_memory = lambda: 1001
+    transports = [MemoryTransport(), MemoryTransport()]
+    protocols = [WebSocketProtocol(context, "127.0.0.1", Handshake(REQUEST)) for _ in transports]
+    for protocol, transport in zip(protocols, transports, strict=True):
+        protocol.connection_made(transport)
+        protocol.begin(REQUEST, "ws", b"", None)
+        await turns()
+        transport.taken()
+    for protocol in protocols:
+        protocol.data_received(client_frame(Opcode.TEXT, b"join"))
+        await turns()
+    assert messages == ["join"]
+    assert Text(b"x" * 1000).frame in transports[0].written
+    assert transports[1].written == close_frame(4005, "at capacity")

@@ -64,6 +64,8 @@ class NodeLease:
                 await self._renew(has_caught_up())
             except (NotHeard, StoreUnusable) as error:
                 logger.debug("lease not renewed", node=self._node, error=str(error))
+            except Exception:  # Without a lease a node is of no use, until it is started again.
+                logger.exception("lease not renewed", node=self._node)
             with anyio.move_on_after(self._timings.renewal if self._node else RETRY_DELAY):
                 await self._wake.wait()
 

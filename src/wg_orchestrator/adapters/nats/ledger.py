@@ -51,8 +51,7 @@ class Ledger:
 
     def holds(self, claim: Claim) -> bool:
         """Whether the peer is in its tenant, for this one stay."""
-        holder = self.holder(claim.place)
-        return holder is not None and holder.session == claim.session
+        return (holder := self.holder(claim.place)) is not None and holder.session == claim.session
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
         """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
@@ -216,7 +215,8 @@ class Ledger:
             last = record.last if record else None
             if last is not None and last.node not in self.leases:
                 self.vacancies.cover(last, claim)
-            if (holder is not None and holder.session == claim.session) or self._join(claim, holder):
+            is_same = holder is not None and (holder.session, holder.peer) == (claim.session, claim.peer)
+            if is_same or self._join(claim, holder):
                 self._records.put(place, Record(state, claim, claim))
         elif holder is not None and state is State.UNBACKED:
             self._unback(place, holder, claim)

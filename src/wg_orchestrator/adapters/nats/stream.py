@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
+from wg_orchestrator.adapters.nats.answer import parse_answer, sequence_of
 from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.epoch import Epoch, new_epoch_name, read_epoch
@@ -169,7 +170,7 @@ class Stream:
         answer = await self._request(entry.subject, entry.payload, headers)
         error = answer.get("error")
         if error is None:
-            return int(answer["seq"])
+            return sequence_of(answer)
         if error.get("err_code") in _WRONG_LAST_SEQUENCE:
             raise Refused(error["description"])
         if error.get("err_code") in _BATCH_NOT_TAKEN:
@@ -181,14 +182,17 @@ class Stream:
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])
-        return int(answer["seq"])
+        return sequence_of(answer)
 
     async def last(self, subject: str) -> tuple[int, bytes]:
         """The sequence and payload of the last message on a subject; 0 if there is none."""
         found = await self._find(f"STREAM.MSG.GET.{self._options.name}", {"last_by_subj": subject})
         if found is None:
             return 0, b""
-        return found["message"]["seq"], base64.b64decode(found["message"].get("data", ""))
+        try:
+            return sequence_of(found["message"]), base64.b64decode(found["message"].get("data", ""))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NotHeard(f"{subject}: no message in the answer") from error
 
     async def consume(self, subjects: Subjects, name: str, inbox: str, heartbeat: float) -> None:
         """Have the feed sent to `inbox`: the last message of each subject, in the stream's order, and what follows."""
@@ -231,5 +235,4 @@ class Stream:
         return found
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))
-        return parsed
+        return parse_answer(subject, await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))

@@ -102,8 +102,9 @@ class Channel:
         self.not_before = 0.0
         """When its next flush may set out."""
 
-    def has_members(self) -> bool:
-        return bool(self._members or self._newcomers)
+    def size(self) -> int:
+        """How many are connected here."""
+        return len(self._members) + len(self._newcomers)
 
     def has_news(self) -> bool:
         return bool(self._pending)

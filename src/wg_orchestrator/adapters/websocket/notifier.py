@@ -81,7 +81,7 @@ class WebSocketPeerNotifier:
         except Exception:
             self._fail(channel)
             return
-        if not channel.has_members():
+        if not channel.size():
             del self._channels[channel.tenant_id]
 
     def _let_go(self, channel: Channel, event: MembershipEvent) -> None:
@@ -104,7 +104,11 @@ class WebSocketPeerNotifier:
             asyncio.get_running_loop().call_later(pause, self._line_up, channel)
 
     def _line_up(self, channel: Channel) -> None:
-        self._queue.append(channel)
+        # A small one goes first: it takes no time, and a large one is not done in its first slice anyway.
+        if self._queue and channel.size() < self._queue[0].size():
+            self._queue.appendleft(channel)
+        else:
+            self._queue.append(channel)
         self._await_turn()
 
     def _await_turn(self) -> None:

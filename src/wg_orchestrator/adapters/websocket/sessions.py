@@ -10,6 +10,7 @@ import anyio
 from wg_orchestrator.adapters.websocket.connection import Connection
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.adapters.websocket.turnstile import Turnstile
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import DisplayName, PublicKey
 from wg_orchestrator.domain.stay import Stay
@@ -17,6 +18,8 @@ from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.wire import close_codes as closes
 
+_LARGE = 2000
+"""Peers of a tenant from which on its newcomers come in one after the other."""
 _TICK = 0.1
 """Seconds between two groups of peers that are let go."""
 
@@ -65,6 +68,7 @@ class Sessions:
         self._grace = grace
         self._max_release_rate = max_release_rate or math.inf
         self._retry_delay = retry_delay
+        self._turnstile = Turnstile(per_turn=5000)
         self._connected: set[Session] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._joining = 0
@@ -107,6 +111,9 @@ class Sessions:
         """
         started = time.perf_counter()
         with self._under_way():
+            size = self._service.size(tenant_id)
+            if size >= _LARGE:
+                await self._turnstile.enter(tenant_id, size)
             stay = await self._service.join(tenant_id, display_name, public_key, connection)
             session = Session(stay, connection, source, self)
             self._connected.add(session)

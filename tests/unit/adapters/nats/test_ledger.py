@@ -317,3 +317,12 @@ def test_a_leave_says_whether_the_peer_has_left_or_was_lost(ledger: Followed) ->
         if isinstance(committed.event, PeerLeft)
     }
     assert causes == {a_peer(1): LeaveCause.LEFT, a_peer(2): LeaveCause.LOST, a_peer(3): LeaveCause.LOST}
+
+
+def test_a_stay_that_is_said_to_be_another_peers_by_now_has_ended(ledger: Followed) -> None:
+    ledger.see_claim(a_claim(a_peer(1), 1))
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 3, stay=1))
+    assert ledger.told[1:] == [Left(a_peer(1)), Joined(a_peer(2, "100.64.0.1"))]
+    ledger.see_claim(a_claim(a_peer(2, "100.64.0.1"), 5, node=""))
+    assert ledger.told[3:] == [Left(a_peer(2, "100.64.0.1"))]
+    assert ledger.tenants.count() == 0

@@ -7,11 +7,13 @@ import pytest
 
 from tests.builders import GLOBEX, a_peer
 from tests.contracts.peer_notifier import Members
-from tests.unit.adapters.websocket.test_notifier import RecordingConnection
+from tests.unit.adapters.websocket.test_notifier import RecordingConnection, _fail
 from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.rfc6455.message import Notices
 from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire import v1
+from wg_orchestrator.wire.close_codes import INTERNAL_ERROR
 
 COST = 2.0**-13
 """Seconds that a fake write takes: 20 of them are a slice."""
@@ -138,7 +140,7 @@ async def test_a_newcomer_that_leaves_amid_its_first_flush_is_told_nothing_more(
     assert newcomer.addresses() == []
 
 
-async def test_a_quiet_tenant_waits_for_one_slice_of_a_large_one_and_no_more() -> None:
+async def test_a_small_tenant_goes_before_a_large_one() -> None:
     bench, members, crowd = await a_crowd()
     quiet = Members(bench.notifier, GLOBEX)
     (watcher,) = bench.crowd(quiet, 1, 1)
@@ -146,7 +148,6 @@ async def test_a_quiet_tenant_waits_for_one_slice_of_a_large_one_and_no_more() -
     members.come(a_peer(240))
     await asyncio.sleep(0)
     quiet.come(a_peer(2))
-    await asyncio.sleep(0)  # The large tenant was first in line.
     await asyncio.sleep(0)
     assert watcher.addresses() == ["100.64.0.2"]
     assert len(bench.writes) < CROWD
@@ -162,6 +163,20 @@ async def test_the_pace_of_a_busy_tenant_is_set_by_all_slices_of_a_flush() -> No
     while crowd[0].addresses()[-1:] != ["100.64.0.240"] or channel.is_scheduled:
         await asyncio.sleep(0)
     assert channel.not_before - bench.now == pytest.approx(1000 * CROWD * COST)
+
+
+async def test_after_a_fault_amid_a_flush_nobody_is_told_anything_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, members, crowd = await a_crowd()
+    members.come(a_peer(240))
+    await asyncio.sleep(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(v1, "peer_entry", _fail)
+        members.come(a_peer(241))
+    told = len(bench.writes)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(bench.writes) == told
+    assert {connection.closed_with for connection in crowd} == {INTERNAL_ERROR}
 
 
 async def test_a_tenant_that_ends_amid_its_flush_is_forgotten_and_begins_anew() -> None:
