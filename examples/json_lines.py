@@ -1,118 +1,119 @@
-"""The same service over plain TCP, one JSON object a line: `python examples/json_lines.py 9000`.
+"""The same service over plain TCP, with one JSON object a line. Settings come from the environment, NATS among them.
 
-A client sends `{"tenant": …, "display_name": …, "public_key": …}` and gets protocol v1's messages, or `{"refused": …}`.
+A peer's first line is {"tenant": …, "display_name": …, "public_key": …}. It is told protocol v1's messages, or
+{"refused": "<reason>"}. Nobody waits for it: one that does not read is cut. There are no pings, and no TLS.
 """
 
+import argparse
 import asyncio
 import json
-import sys
-from asyncio import WriteTransport
+import signal
 from contextlib import suppress
 
+import anyio
 from dependency_injector import providers
 
 from wg_orchestrator.container import Container
-from wg_orchestrator.domain.errors import MembershipError
+from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
 from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
-from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import PublicKey, parse_display_name
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
-from wg_orchestrator.settings import Settings
-from wg_orchestrator.wire import v1
-from wg_orchestrator.wire.close_codes import REFUSALS
+from wg_orchestrator.wire import close_codes, v1
+
+
+class Line:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, container: Container) -> None:
+        self._reader, self._transport = reader, writer.transport
+        self._membership, self._limits = container.membership(), container.settings()
+        self.max_waiting, self.cut = self._limits.max_outbox_size, writer.transport.abort
+
+    def tell(self, payload: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(payload + b"\n")
+            if self._transport.get_write_buffer_size() > self.max_waiting:
+                self.cut()
+
+    async def serve(self) -> None:
+        try:
+            with anyio.fail_after(self._limits.join_timeout):
+                text = (await self._reader.readuntil()).decode()
+            request, tenant_id = v1.JoinRequest.parse(text), parse_tenant_id(json.loads(text).get("tenant"))
+        except OSError:  # The time is over, or the connection.
+            return await self._end(close_codes.JOIN_TIMEOUT.reason)
+        except (EOFError, asyncio.LimitOverrunError, UnicodeDecodeError, v1.MalformedJoin, InvalidTenantId, TypeError):
+            return await self._end(close_codes.MALFORMED_JOIN.reason)
+        try:
+            name, key = parse_display_name(request.display_name), PublicKey.parse(request.public_key)
+            stay = await self._membership.join(tenant_id, name, key, self)
+        except MembershipError as error:
+            return await self._end(close_codes.REFUSALS[type(error)].reason)
+        await self._end()
+        return await self._membership.leave(stay)
+
+    async def _end(self, refusal: str = "") -> None:
+        with suppress(OSError), anyio.move_on_after(self._limits.close_timeout if refusal else None):
+            if refusal:
+                self.tell(json.dumps({"refused": refusal}).encode())
+                self._transport.write_eof()  # And cut later: to do so while something is unread could lose the refusal.
+            while await self._reader.read(65_536):
+                pass
 
 
 class LineNotifier:
-    """A PeerNotifier whose subscribers are the transports of TCP connections."""
+    def __init__(self) -> None:
+        self._tenants: dict[TenantId, dict[Stay, Line]] = {}
 
-    def __init__(self, max_outbox_size: int) -> None:  # In bytes: a peer for which more wait is cut.
-        self._max_outbox_size = max_outbox_size
-        self._members: dict[TenantId, dict[PublicKey, WriteTransport]] = {}
-
-    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: WriteTransport) -> None:
-        others = [v1.peer_entry(stay.peer) for stay in tenant.stays if stay.id != newcomer.id]
-        subscriber.write(v1.welcome(newcomer.peer, others).payload + b"\n")
-        self._members.setdefault(tenant.id, {})[newcomer.peer.public_key] = subscriber
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Line) -> None:
+        welcome = v1.welcome(newcomer.peer, [v1.peer_entry(stay.peer) for stay in tenant.stays if stay != newcomer])
+        subscriber.max_waiting += len(welcome.payload)  # However large the tenant is.
+        subscriber.tell(welcome.payload)
+        self._tenants.setdefault(tenant.id, {})[newcomer] = subscriber
 
     def announce(self, committed: Committed) -> None:
-        event = committed.event
-        peer, members = event.stay.peer, self._members.get(event.stay.tenant_id, {})
+        event, stay = committed.event, committed.event.stay
+        lines = self._tenants.get(stay.tenant_id, {})
         match event:
             case PeerJoined():
-                line = v1.peer_entry(peer).payload + b"\n"
+                notice = v1.peer_entry(stay.peer)
             case PeerLeft():
-                line = v1.peer_removal(peer).payload + b"\n"
-                if (leaver := members.pop(peer.public_key, None)) is not None:
-                    leaver.close()
-                if not members:
-                    self._members.pop(event.stay.tenant_id, None)
+                notice = v1.peer_removal(stay.peer)
+                if stay in lines:
+                    lines.pop(stay).cut()
+                if not lines:
+                    self._tenants.pop(stay.tenant_id, None)
             case _:
                 assert_never(event)
-        for member in members.values():
-            member.write(line)
-            if member.get_write_buffer_size() > self._max_outbox_size:
-                member.abort()
+        for line in lines.values():
+            line.tell(notice.payload)
 
 
-class LineServer:
-    """Lets whoever connects join, and leave when the connection ends."""
+async def serve(port: int) -> None:
+    container, lines = Container(notifier=providers.Singleton(LineNotifier)), dict[asyncio.Task[None], Line]()
+    settings, grace = container.settings(), container.grace()
 
-    def __init__(self, membership: MembershipService[WriteTransport], settings: Settings) -> None:
-        self._membership = membership
-        self._settings = settings
-        self._peers: set[asyncio.Task[None]] = set()
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = Line(reader, writer, container)
+        task = asyncio.create_task(line.serve())
+        lines[task] = line
+        task.add_done_callback(lambda task: lines.pop(task).cut())
 
-    async def start(self, host: str, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._on_connection, host, port, limit=self._settings.max_message_size)
-
-    async def drain(self) -> None:
-        """Let all peers go, and return when they have left."""
-        for task in self._peers:
-            task.cancel()
-        await asyncio.gather(*self._peers, return_exceptions=True)
-
-    def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._peers.add(task := asyncio.create_task(self._serve(reader, writer)))
-        task.add_done_callback(self._peers.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            line = (await asyncio.wait_for(reader.readuntil(b"\n"), self._settings.join_timeout)).decode()
-            request = v1.JoinRequest.parse(line)
-            name, key = parse_display_name(request.display_name), PublicKey.parse(request.public_key)
-            tenant_id = parse_tenant_id(str(json.loads(line).get("tenant")))
-            stay = await self._membership.join(tenant_id, name, key, writer.transport)
-            try:
-                while await reader.read(4096):
-                    pass  # Only its end matters.
-            finally:
-                await self._membership.leave(stay)
-        except MembershipError as error:
-            close = REFUSALS.get(type(error))
-            writer.write(json.dumps({"refused": close.reason if close else str(error)}).encode() + b"\n")
-        except (v1.MalformedJoin, UnicodeDecodeError, asyncio.LimitOverrunError):
-            writer.write(b'{"refused": "malformed join"}\n')
-        except (OSError, EOFError, asyncio.TimeoutError):
-            pass  # It is gone, or has not said who it is.
-        finally:
-            writer.close()
-
-
-async def main(port: int) -> None:
-    container = Container()
-    settings = container.settings()
-    container.notifier.override(providers.Singleton(LineNotifier, settings.max_outbox_size))
-    lines = LineServer(container.membership(), settings)
-    async with container.store(), await lines.start(settings.host, port) as server:
-        print("listening on port", server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
-        try:
-            await server.serve_forever()
-        finally:
-            await lines.drain()
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with container.store():
+            server = await asyncio.start_server(connected, settings.host, port, limit=settings.max_message_size)
+            print(f"listening on port {server.sockets[0].getsockname()[1]}", flush=True)
+            await anext(signals)
+            server.close()
+            grace.begin()
+            with grace.bounding():
+                while lines:
+                    for line in lines.values():
+                        line.cut()
+                    await asyncio.wait(lines)
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 9000))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=9000, help="0 picks a free one")
+    asyncio.run(serve(parser.parse_args().port))

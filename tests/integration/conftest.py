@@ -1,9 +1,12 @@
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, new_event_loop
 from collections.abc import Callable, Mapping
 
+import pytest
 import uvloop
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
-    """The service runs on uvloop, and so do its tests."""
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    """The service runs on uvloop, and so do its tests; an example on asyncio's own loop."""
+    if item.path.stem == "test_examples":
+        return {"asyncio": new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
