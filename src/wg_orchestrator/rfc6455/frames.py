@@ -49,6 +49,11 @@ def frame_header(opcode: Opcode, size: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + _U64.pack(size)
 
 
+def header_size(wire: bytes) -> int:
+    """Of a whole server frame."""
+    return {126: 4, 127: 10}.get(wire[1], 2)
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame. `reason` has at most 123 bytes in UTF-8 (section 5.5)."""
     payload = _U16.pack(code) + reason.encode()

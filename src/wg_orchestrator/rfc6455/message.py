@@ -1,35 +1,29 @@
 from collections.abc import Sequence
 
-from wg_orchestrator.rfc6455.frames import Opcode, frame, frame_header
+from wg_orchestrator.rfc6455.frames import Opcode, frame, frame_header, header_size
 
 
 class Text:
-    """One text message, framed once for however many receivers."""
+    """One text message, framed once for however many receivers. It is in memory once: a welcome may be a megabyte."""
 
-    __slots__ = ("frame", "payload")
+    __slots__ = ("frame",)
 
     def __init__(self, payload: bytes) -> None:
-        self.payload = payload
         self.frame = frame(Opcode.TEXT, payload)
 
-
-class LongText(Text):
-    """One text message of many parts. It is in memory once: of a megabyte, each copy costs more than all the rest."""
-
-    __slots__ = ("_header_size",)
-
-    def __init__(self, parts: list[bytes], separator: bytes) -> None:
-        """There is at least one part; the list is used up."""
+    @classmethod
+    def of_parts(cls, parts: list[bytes], separator: bytes) -> "Text":
+        """The message of these parts, at least one, with the separator between them. The list is used up."""
         size = sum(map(len, parts)) + len(separator) * (len(parts) - 1)
-        header = frame_header(Opcode.TEXT, size)
-        self._header_size = len(header)
-        parts[0] = header + parts[0]
-        self.frame = separator.join(parts)
+        parts[0] = frame_header(Opcode.TEXT, size) + parts[0]
+        text = cls.__new__(cls)
+        text.frame = separator.join(parts)
+        return text
 
     @property
-    def payload(self) -> bytes:  # type: ignore[override]
+    def payload(self) -> bytes:
         """A copy."""
-        return self.frame[self._header_size :]
+        return self.frame[header_size(self.frame) :]
 
 
 class Notices:

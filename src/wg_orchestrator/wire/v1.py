@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, DisplayName, Peer, PublicKey, VirtualIP
-from wg_orchestrator.rfc6455.message import LongText, Text
+from wg_orchestrator.rfc6455.message import Text
 
 MAX_PEERS = 100_000
 """Peers that a client takes from one welcome."""
@@ -59,15 +59,15 @@ def peer_removal(peer: Peer) -> Text:
     return Text(_removal(peer.virtual_ip).encode())
 
 
-def welcome(newcomer: Peer, others: Iterable[Text]) -> Text:
+def welcome(newcomer: Peer, others: Iterable[bytes]) -> Text:
     """The answer to a join, for the newcomer alone: its address, and the entries of everyone else.
 
-    Put together from what is in JSON already: a roster of thousands is sent far more often than it changes.
+    `others` are payloads of `peer_entry`, each alone or several with commas between them.
     """
-    entries = [entry.payload for entry in others] or [b""]
-    entries[0] = b'{"virtual_ip":"%s","peers":[%s' % (str(newcomer.virtual_ip).encode(), entries[0])
-    entries[-1] += b"]}"
-    return LongText(entries, b",")
+    parts = list(others) or [b""]
+    parts[0] = b'{"virtual_ip":"%s","peers":[%s' % (str(newcomer.virtual_ip).encode(), parts[0])
+    parts[-1] += b"]}"
+    return Text.of_parts(parts, b",")
 
 
 # The client's end

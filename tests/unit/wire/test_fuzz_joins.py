@@ -30,7 +30,9 @@ def test_a_join_is_refused_or_survives_the_way_into_a_welcome(text: str) -> None
     peer = parsed(text)
     if peer is None:
         return
-    sent = welcome(Peer(peer.display_name, peer.public_key, ip_address("100.64.0.2")), [peer_entry(peer)]).payload
+    sent = welcome(
+        Peer(peer.display_name, peer.public_key, ip_address("100.64.0.2")), [peer_entry(peer).payload]
+    ).payload
     read = json.loads(sent.decode("utf-8", errors="strict"))
     entry = {"display_name": peer.display_name, "public_key": peer.public_key.text, "virtual_ip": str(ADDRESS)}
     assert read == {"virtual_ip": "100.64.0.2", "peers": [entry]}

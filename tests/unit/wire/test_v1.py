@@ -46,7 +46,7 @@ def test_anything_else_is_malformed(text: str) -> None:
 def test_the_messages_have_the_protocols_keys_in_its_order() -> None:
     one, two = a_peer(1), a_peer(2)
     entry = f'{{"display_name":"peer-2","public_key":"{two.public_key}","virtual_ip":"100.64.0.2"}}'.encode()
-    assert welcome(one, [peer_entry(two)]).payload == b'{"virtual_ip":"100.64.0.1","peers":[' + entry + b"]}"
+    assert welcome(one, [entry]).payload == b'{"virtual_ip":"100.64.0.1","peers":[' + entry + b"]}"
     assert welcome(one, []).payload == b'{"virtual_ip":"100.64.0.1","peers":[]}'
     assert peer_entry(two).payload == entry
     assert peer_removal(two).payload == b'{"removed_peer":"100.64.0.2"}'
@@ -54,7 +54,7 @@ def test_the_messages_have_the_protocols_keys_in_its_order() -> None:
 
 def test_a_welcome_of_any_size_is_json() -> None:
     peers = [a_peer(number) for number in range(1, 100)]
-    read = json.loads(welcome(a_peer(200), map(peer_entry, peers)).payload)
+    read = json.loads(welcome(a_peer(200), (peer_entry(peer).payload for peer in peers)).payload)
     assert [peer["virtual_ip"] for peer in read["peers"]] == [str(peer.virtual_ip) for peer in peers]
 
 

@@ -31,7 +31,7 @@ def welcome(*peers: object, **changes: Any) -> dict[str, Any]:
 
 def test_what_the_service_sends_is_what_a_client_reads() -> None:
     one, two = a_peer(1), a_peer(2)
-    others = [v1.peer_entry(two)]
+    others = [v1.peer_entry(two).payload]
     assert parse_message(v1.welcome(one, others).payload.decode()) == Welcome(one.virtual_ip, (two,))
     assert parse_message(v1.peer_entry(two).payload.decode()) == Joined(two)
     assert parse_message(v1.peer_removal(two).payload.decode()) == Left(two.virtual_ip)

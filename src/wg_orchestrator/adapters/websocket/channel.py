@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 from wg_orchestrator.adapters.websocket.connection import Recipient
+from wg_orchestrator.adapters.websocket.roster import Roster
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.peer import Peer
@@ -83,15 +84,15 @@ class Channel:
     """
 
     __slots__ = (
-        "_entries", "_flush", "_members", "_newcomers", "_pending", "_telemetry", "is_scheduled", "not_before",
+        "_flush", "_members", "_newcomers", "_pending", "_roster", "_telemetry", "is_scheduled", "not_before",
         "tenant_id",
     )  # fmt: skip
 
     def __init__(self, tenant: Tenant, telemetry: PeerTelemetry) -> None:
         self.tenant_id = tenant.id
         self._telemetry = telemetry
-        # By public key, which is live once in a tenant. Everyone in it, encoded: a welcome only has to join these.
-        self._entries: dict[str, Text] = {stay.peer.public_key.text: v1.peer_entry(stay.peer) for stay in tenant.stays}
+        # By public key, which is live once in a tenant; so are the two below.
+        self._roster = Roster((stay.peer.public_key.text, v1.peer_entry(stay.peer).payload) for stay in tenant.stays)
         self._pending: list[Text] = []
         self._members: dict[str, Recipient] = {}
         # Who came since the last flush set out, and how many of the pending notices came before it and are not for it.
@@ -114,11 +115,7 @@ class Channel:
 
     def welcome(self, newcomer: Peer, recipient: Recipient) -> None:
         key = newcomer.public_key.text
-        own = self._entries.pop(key)
-        try:
-            welcome = v1.welcome(newcomer, self._entries.values())
-        finally:
-            self._entries[key] = own
+        welcome = v1.welcome(newcomer, self._roster.without(key))
         recipient.welcome(welcome)
         self._telemetry.welcomed(len(welcome.frame))
         # What is on its way in a flush is in the welcome, too, as is all that is pending.
@@ -129,10 +126,11 @@ class Channel:
         key = peer.public_key.text
         match event:
             case PeerJoined():
-                notice = self._entries[key] = v1.peer_entry(peer)
+                notice = v1.peer_entry(peer)
+                self._roster.add(key, notice.payload)
             case PeerLeft():
                 self.release(event)
-                del self._entries[key]
+                self._roster.remove(key)
                 notice = v1.peer_removal(peer)
             case _:
                 assert_never(event)

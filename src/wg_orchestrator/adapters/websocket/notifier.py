@@ -18,7 +18,7 @@ from wg_orchestrator.wire import close_codes as closes
 class Pace:
     """When notices are written. Times in seconds."""
 
-    slice: float = 0.002
+    slice: float = 0.0005
     """For so long all tenants together write at a stretch; then whatever else there is to do has its turn."""
     factor: float = 4.0
     """A busy tenant's next flush is no sooner than this many times what its last one took."""
