@@ -66,9 +66,7 @@ class LineNotifier:
         self._tenants: dict[TenantId, dict[Stay, Line]] = {}
 
     def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Line) -> None:
-        welcome = v1.welcome(
-            newcomer.peer, [v1.peer_entry(stay.peer).payload for stay in tenant.stays if stay != newcomer]
-        )
+        welcome = v1.welcome(newcomer.peer, [v1.peer_entry(s.peer).payload for s in tenant.stays if s != newcomer])
         subscriber.max_waiting += len(welcome.payload)  # However large the tenant is.
         subscriber.tell(welcome.payload)
         self._tenants.setdefault(tenant.id, {})[newcomer] = subscriber
