@@ -10,6 +10,7 @@ MembershipError              the request can't be granted; nothing has changed
  │    └── PeerLimitReached
  ├── TenantLimitReached
  └── Unavailable
+InvalidEndpoint              a text is no endpoint: the message that it came in is malformed
 Conflict                     between nodes: somebody else was first, decide again
 """
 
@@ -52,6 +53,10 @@ class TenantLimitReached(MembershipError):
 
 class Unavailable(MembershipError):
     """Nothing can be committed now, or it was not heard in time whether it was: what was then is undone."""
+
+
+class InvalidEndpoint(Exception):
+    """An endpoint is an IP address and a port: `10.0.0.7:51820`, `[fd00:1::7]:51820`."""
 
 
 class Conflict(Exception):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NewType, TypeAlias
 
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidPublicKey
 
 VirtualIP: TypeAlias = IPv4Address | IPv6Address
@@ -79,3 +80,7 @@ class Peer:
     display_name: DisplayName
     public_key: PublicKey
     virtual_ip: VirtualIP
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where its WireGuard can be reached, best first: only those that others may be told. v1 does not show them."""
+    proven: bool = False
+    """Whether it has shown that its public key is its own. v1 does not show it."""
