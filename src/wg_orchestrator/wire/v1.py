@@ -3,27 +3,20 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
-from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.events import assert_never
-from wg_orchestrator.domain.peer import MAX_DISPLAY_NAME, DisplayName, Peer, PublicKey, VirtualIP
+from wg_orchestrator.domain.peer import Peer, VirtualIP
 from wg_orchestrator.rfc6455.message import Text
+from wg_orchestrator.wire import strict_json
+from wg_orchestrator.wire.entry import members, parse_address, parse_key, parse_name
+from wg_orchestrator.wire.errors import BadMessage as BadMessage
+from wg_orchestrator.wire.errors import MalformedJoin as MalformedJoin
 
 MAX_PEERS = 100_000
 """Peers that a client takes from one welcome."""
 
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _ENTRY_KEYS = {"display_name", "public_key", "virtual_ip"}
-
-
-class MalformedJoin(Exception):
-    """The join message is not a JSON object with the two strings it needs, or names a key twice."""
-
-
-class BadMessage(ValueError):
-    """The service does not speak protocol v1, or contradicts itself. To come back would not change that."""
 
 
 # The service's end
@@ -40,9 +33,9 @@ class JoinRequest:
     def parse(cls, text: str) -> "JoinRequest":
         """Raises MalformedJoin. JSON is read strictly: no NaN, no key twice, at any depth."""
         try:
-            fields = _strict_json.decode(text)
+            fields = strict_json.decode(text)
             display_name, public_key = fields["display_name"], fields["public_key"]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise MalformedJoin from error
         if not isinstance(display_name, str) or not isinstance(public_key, str):
             raise MalformedJoin
@@ -110,14 +103,14 @@ def parse_message(text: str) -> Message:
     Unicode calls unprintable would end the client for what another peer is called.
     """
     try:
-        fields = _strict_json.decode(text)
-    except (ValueError, RecursionError) as error:
+        fields = strict_json.decode(text)
+    except ValueError as error:
         raise BadMessage("not JSON") from error
     keys = fields.keys() if isinstance(fields, dict) else None
     if keys == {"removed_peer"}:
-        return Left(_parse_address(fields["removed_peer"]))
+        return Left(parse_address(fields["removed_peer"]))
     if keys == {"virtual_ip", "peers"}:
-        virtual_ip, peers = _parse_address(fields["virtual_ip"]), fields["peers"]
+        virtual_ip, peers = parse_address(fields["virtual_ip"]), fields["peers"]
         if not isinstance(peers, list) or len(peers) > MAX_PEERS:
             raise BadMessage(f"peers are no list of at most {MAX_PEERS}")
         return Welcome(virtual_ip, tuple(map(_parse_entry, peers)))
@@ -141,53 +134,16 @@ def as_text(message: Message) -> str:
 def _parse_entry(fields: Any) -> Peer:
     if not isinstance(fields, dict) or fields.keys() != _ENTRY_KEYS:
         raise BadMessage("neither a welcome nor a notice")
-    virtual_ip = _parse_address(fields["virtual_ip"])
-    name, key = fields["display_name"], fields["public_key"]
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_DISPLAY_NAME:
-        raise BadMessage(f"a name that is no text of 1 to {MAX_DISPLAY_NAME} characters")
-    if not isinstance(key, str):
-        raise BadMessage("a public key that is no text")
-    try:
-        return Peer(DisplayName(name), PublicKey.parse(key), virtual_ip)
-    except InvalidPublicKey as error:
-        raise BadMessage(str(error)) from error
+    virtual_ip = parse_address(fields["virtual_ip"])
+    return Peer(parse_name(fields["display_name"]), parse_key(fields["public_key"]), virtual_ip)
 
 
-def _parse_address(address: Any) -> VirtualIP:
-    # A scope, after the %, may be any text.
-    if not isinstance(address, str) or "%" in address:
-        raise BadMessage("a virtual IP that is none")
-    try:
-        virtual_ip = ip_address(address)
-    except ValueError as error:
-        raise BadMessage("a virtual IP that is none") from error
-    if address != str(virtual_ip):
-        raise BadMessage("a virtual IP that is not in its canonical form")
-    return virtual_ip
-
-
-# JSON
+# What both ends write
 
 
 def _entry(peer: Peer) -> str:
-    # Of the three, a name alone may need escapes.
-    name, key = _quoted(peer.display_name), peer.public_key
-    return f'{{"display_name":{name},"public_key":"{key}","virtual_ip":"{peer.virtual_ip}"}}'
+    return f"{{{members(peer)}}}"
 
 
 def _removal(virtual_ip: VirtualIP) -> str:
     return f'{{"removed_peer":"{virtual_ip}"}}'
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is given twice")
-    return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_strict_json = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
