@@ -1,0 +1,161 @@
+import json
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from harness.keys import a_key_text
+from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.wire.errors import MalformedJoin, MalformedMessage
+from wg_orchestrator.wire.v2 import requests
+from wg_orchestrator.wire.v2.requests import Applied, JoinRequest, Resume, Update, parse_message
+
+KEY = a_key_text(1)
+LAN, ULA = Endpoint.parse("10.0.0.7:51820"), Endpoint.parse("[fd00:1::7]:51820")
+LEAST = {"type": "join", "display_name": "laptop", "public_key": KEY}
+MOST = {
+    **LEAST,
+    "endpoints": ["10.0.0.7:51820", "[fd00:1::7]:51820"],
+    "virtual_ip": "100.64.0.3",
+    "resume": {"session": "s3cret", "revision": 812},
+}
+
+
+def without(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != key}
+
+
+WRONG_TEXTS: list[Any] = [None, True, 1, 1.5, [], ["x"], {}]
+WRONG_ENDPOINTS: list[Any] = [
+    None, True, 1, "10.0.0.7:51820", {}, {"0": "10.0.0.7:51820"}, [None], [1], [["10.0.0.7:1"]], [""], ["10.0.0.7"],
+    ["10.0.0.7:51820", "example.org:51820"], ["[fe80::1%eth0]:1"], ["10.0.0.7:051820"], ["10.0.0.7:1"] * 9,
+]  # fmt: skip
+WRONG_REVISIONS: list[Any] = [None, True, False, "1", -1, 2**53, 10**30, 1.0, 1.5, 1e3, [], {}]
+WRONG_ADDRESSES: list[Any] = [
+    None, True, 5, [], {}, "", "x", "100.64.0", "100.64.0.3/32", "100.64.0.03", " 100.64.0.3", "fe80::1%eth0",
+    "[fd00::1]", "100.64.0.3:1", "fd00::g", "\uff11.1.1.1",
+]  # fmt: skip
+WRONG_RESUMES: list[Any] = [
+    None, True, 1, "x", [], {}, {"session": "x"}, {"revision": 1}, {"session": "x" * 65, "revision": 1},
+    *({"session": session, "revision": 1} for session in WRONG_TEXTS),
+    *({"session": "x", "revision": revision} for revision in WRONG_REVISIONS),
+]  # fmt: skip
+
+WRONG_JOINS: list[object] = [
+    None, True, 1, "join", [], [LEAST], {}, *(without(LEAST, key) for key in LEAST),
+    {**LEAST, "type": "Join"}, {**LEAST, "type": "update"}, {"type": "applied", "revision": 1},
+    *({**MOST, key: value} for key in ("type", "display_name", "public_key") for value in WRONG_TEXTS),
+    *({**MOST, "endpoints": value} for value in WRONG_ENDPOINTS),
+    *({**MOST, "virtual_ip": value} for value in WRONG_ADDRESSES),
+    *({**MOST, "resume": value} for value in WRONG_RESUMES),
+]  # fmt: skip
+WRONG_MESSAGES: list[object] = [
+    None, True, 1, "update", [], {}, LEAST, MOST, {"display_name": "x"}, {"revision": 1}, {"type": "leave"},
+    {"type": "Update", "display_name": "x"}, {"type": "welcome"}, {"type": "prove"}, {"type": "applied"},
+    *({"type": value, "display_name": "x", "revision": 1} for value in WRONG_TEXTS),
+    *({"type": "update", "display_name": value} for value in WRONG_TEXTS),
+    *({"type": "update", "display_name": "x", "endpoints": value} for value in WRONG_ENDPOINTS),
+    *({"type": "applied", "revision": value} for value in WRONG_REVISIONS),
+]  # fmt: skip
+NOT_STRICT = [
+    "", " ", "{", "not json", "\ufeff{}", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000,
+    '{"type":"%s"} {}', '{"type":"%s",}',
+    '{"type":"%s","type":"%s"}', '{"type":"%s","more":{"a":[{"b":1,"b":2}]}}', '{"type":"%s","more":NaN}',
+    '{"type":"%s","more":[-Infinity]}', '{"type":"%s","more":"a\nb"}',
+]  # fmt: skip
+
+
+def test_a_join_is_written_with_the_protocols_keys_in_its_order_and_is_read() -> None:
+    address, resume = ip_address("100.64.0.3"), Resume("s3cret", 812)
+    text = requests.join("laptop", KEY, [LAN, ULA], address, resume)
+    assert text == json.dumps(MOST, separators=(",", ":"))
+    assert JoinRequest.parse(text) == JoinRequest("laptop", KEY, (LAN, ULA), address, resume)
+
+
+def test_a_join_leaves_out_what_it_need_not_say() -> None:
+    text = requests.join("laptop", KEY)
+    assert text == json.dumps(LEAST, separators=(",", ":"))
+    assert JoinRequest.parse(text) == JoinRequest("laptop", KEY, None, None, None)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('{"type":"update","endpoints":["10.0.0.7:51820"]}', Update(None, (LAN,))),
+    ('{"type":"update","endpoints":[]}', Update(None, ())),
+    ('{"type":"update","display_name":"phone"}', Update("phone", None)),
+    ('{"type":"update","display_name":"","endpoints":["[fd00:1::7]:51820"]}', Update("", (ULA,))),
+    ('{"type":"update"}', Update(None, None)),
+])  # fmt: skip
+def test_an_update_says_what_has_changed(text: str, message: Update) -> None:
+    assert requests.update(message.display_name, message.endpoints) == text
+    assert parse_message(text) == message
+
+
+@pytest.mark.parametrize("revision", [0, 816, 2**53 - 1])
+def test_applied_says_a_revision(revision: int) -> None:
+    text = requests.applied(revision)
+    assert text == f'{{"type":"applied","revision":{revision}}}'
+    assert parse_message(text) == Applied(revision)
+
+
+@pytest.mark.parametrize("name", ['B\u00fcro "3" \U0001f98a', "\ud800", "a\nb"])
+def test_any_name_can_be_sent_and_is_read_as_it_was(name: str) -> None:
+    assert JoinRequest.parse(requests.join(name, "any key").encode().decode()).display_name == name
+    assert parse_message(requests.update(name).encode().decode()) == Update(name)
+    raw = json.dumps({**LEAST, "display_name": name}, ensure_ascii=False)
+    assert "\n" in name or JoinRequest.parse(raw).display_name == name
+
+
+def test_the_order_of_fields_and_fields_that_are_not_known_do_not_matter() -> None:
+    turned = dict(reversed([*MOST.items(), ("version", {"a": [1, None]})]))
+    turned["resume"] = {"more": 1, "revision": 812, "session": "s3cret"}
+    assert JoinRequest.parse(json.dumps(turned)) == JoinRequest.parse(json.dumps(MOST))
+    assert parse_message('{"more":null,"revision":5,"display_name":7,"type":"applied"}') == Applied(5)
+    assert parse_message('{"revision":null,"display_name":"x","type":"update"}') == Update("x")
+
+
+def test_values_at_their_bounds_are_read() -> None:
+    joining = {**MOST, "endpoints": ["10.0.0.7:0", "1.1.1.1:65536"] * 4, "resume": {"session": "x" * 64, "revision": 0}}
+    request = JoinRequest.parse(json.dumps(joining))
+    assert request.endpoints is not None
+    assert [endpoint.port for endpoint in request.endpoints] == [0, 65536] * 4
+    assert request.resume == Resume("x" * 64, 0)
+    last = {"session": "", "revision": 2**53 - 1}
+    assert JoinRequest.parse(json.dumps({**MOST, "resume": last})).resume == Resume("", 2**53 - 1)
+
+
+@pytest.mark.parametrize("text", ["100.64.0.3", "fd00::1", "FD00:0::0001", "8.8.8.8", "::ffff:100.64.0.3"])
+def test_a_client_may_wish_for_any_address_in_any_spelling(text: str) -> None:
+    assert JoinRequest.parse(json.dumps({**LEAST, "virtual_ip": text})).virtual_ip == ip_address(text)
+
+
+def test_a_sessions_secret_is_not_shown() -> None:
+    assert "s3cret" not in repr(JoinRequest.parse(json.dumps(MOST)))
+
+
+@pytest.mark.parametrize("wrong", WRONG_JOINS)
+def test_any_other_first_message_is_a_malformed_join(wrong: object) -> None:
+    with pytest.raises(MalformedJoin):
+        JoinRequest.parse(json.dumps(wrong))
+
+
+@pytest.mark.parametrize("wrong", WRONG_MESSAGES)
+def test_any_other_later_message_is_malformed(wrong: object) -> None:
+    with pytest.raises(MalformedMessage):
+        parse_message(json.dumps(wrong))
+
+
+@pytest.mark.parametrize("text", NOT_STRICT)
+def test_json_is_read_strictly(text: str) -> None:
+    with pytest.raises(MalformedJoin):
+        JoinRequest.parse(
+            text.replace('"%s"', f'"join","display_name":"x","public_key":"{KEY}"', 1).replace("%s", "join")
+        )
+    with pytest.raises(MalformedMessage):
+        parse_message(text.replace("%s", "update"))
+
+
+@pytest.mark.parametrize("key", ["type", "display_name", "public_key", "endpoints", "virtual_ip", "resume", "other"])
+def test_no_key_of_a_join_may_come_twice(key: str) -> None:
+    value = json.dumps(MOST.get(key, 1))
+    with pytest.raises(MalformedJoin):
+        JoinRequest.parse(json.dumps({**MOST, "other": 1})[:-1] + f', "{key}": {value}}}')
