@@ -17,6 +17,7 @@ from wg_orchestrator.wire import close_codes
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+PROTOCOL_V2 = (ROOT / "docs" / "protocol-v2.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -33,11 +34,17 @@ def test_the_readme_lists_the_settings() -> None:
     assert table.strip() == settings_table()
 
 
-def test_the_protocol_lists_the_close_codes() -> None:
-    closes = {value for value in vars(close_codes).values() if isinstance(value, Close)}
-    rows = re.findall(r"^\| (\d{4}) \| ([a-z0-9 -]+) \|", PROTOCOL, re.MULTILINE)
-    listed = {(int(code), reason) for code, reason in rows}
-    assert listed == {(one.code, one.reason) for one in closes} | {(1007, "invalid utf-8")}
+def listed_closes(document: str) -> set[tuple[int, str]]:
+    rows = re.findall(r"^\| (\d{4}) \| ([a-z0-9 -]+) \|", document, re.MULTILINE)
+    return {(int(code), reason) for code, reason in rows}
+
+
+def test_the_protocols_list_the_close_codes() -> None:
+    closes = {(one.code, one.reason) for one in vars(close_codes).values() if isinstance(one, Close)}
+    invalid_utf8 = (1007, "invalid utf-8")
+    only_v2 = {(4006, "not proven"), (4504, "malformed message"), (4505, "superseded"), (4506, "revoked")}
+    assert listed_closes(PROTOCOL_V2) == closes | {invalid_utf8}
+    assert listed_closes(PROTOCOL) == listed_closes(PROTOCOL_V2) - only_v2
 
 
 async def test_the_readmes_client_works(tmp_path: Path) -> None:

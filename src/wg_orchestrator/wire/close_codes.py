@@ -15,9 +15,13 @@ TENANT_FULL = Close(4002, "tenant full")
 TOO_SLOW = Close(4003, "too slow")
 KEY_IN_USE = Close(4004, "key in use")
 AT_CAPACITY = Close(4005, "at capacity")
+NOT_PROVEN = Close(4006, "not proven")
 MALFORMED_JOIN = Close(4501, "malformed join")
 BAD_DISPLAY_NAME = Close(4502, "bad display name")
 BAD_PUBLIC_KEY = Close(4503, "bad public key")
+MALFORMED_MESSAGE = Close(4504, "malformed message")
+SUPERSEDED = Close(4505, "superseded")
+REVOKED = Close(4506, "revoked")
 
 REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.InvalidDisplayName: BAD_DISPLAY_NAME,

@@ -6,6 +6,8 @@ from wg_orchestrator.rfc6455.frames import close_frame
 from wg_orchestrator.wire import close_codes
 from wg_orchestrator.wire.close_codes import REFUSALS
 
+_NOT_LIKE_THIS = ("bad", "malformed", "superseded", "revoked")
+
 
 def kinds(error: type[MembershipError]) -> set[type[MembershipError]]:
     return {error}.union(*map(kinds, error.__subclasses__()))
@@ -19,4 +21,4 @@ def test_every_refusal_of_the_core_has_a_close_code() -> None:
 @pytest.mark.parametrize("reason", [value for value in vars(close_codes).values() if isinstance(value, Close)])
 def test_every_close_fits_its_frame(reason: Close) -> None:
     assert close_frame(reason.code, reason.reason)
-    assert reason.code < 4000 or (reason.code >= 4500) == (reason.reason.startswith(("bad", "malformed")))
+    assert reason.code < 4000 or (reason.code >= 4500) == (reason.reason.startswith(_NOT_LIKE_THIS))
