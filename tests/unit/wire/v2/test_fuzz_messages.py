@@ -68,7 +68,7 @@ _OBJECTS = st.builds(
     lambda kind, fields: {"type": kind, **fields}, _TYPES, st.fixed_dictionaries({}, optional=_FIELDS)
 ).flatmap(lambda fields: st.sampled_from([fields, *({**fields, key: None} for key in fields)]))
 _WHOLE = st.builds(lambda kind, fields: {"type": kind, **fields}, _TYPES, st.fixed_dictionaries(_FIELDS))
-_TEXTS = st.one_of(
+MESSAGE_TEXTS = st.one_of(
     st.builds(lambda fields, ascii_only: json.dumps(fields, ensure_ascii=ascii_only), _OBJECTS, st.booleans()),
     _WHOLE.map(json.dumps),
     st.builds(
@@ -92,7 +92,7 @@ def read(parse: Callable[[str], Any], text: str) -> Any:
 
 
 @fuzzed(500)
-@given(_TEXTS)
+@given(MESSAGE_TEXTS)
 def test_a_join_is_refused_or_read_as_it_would_be_written(text: str) -> None:
     request = read(JoinRequest.parse, text)
     if request is None:
@@ -107,7 +107,7 @@ def test_a_join_is_refused_or_read_as_it_would_be_written(text: str) -> None:
 
 
 @fuzzed(500)
-@given(_TEXTS)
+@given(MESSAGE_TEXTS)
 def test_a_join_that_is_let_in_survives_the_way_to_another_client(text: str) -> None:
     request = read(JoinRequest.parse, text)
     try:
@@ -126,7 +126,7 @@ def test_a_join_that_is_let_in_survives_the_way_to_another_client(text: str) -> 
 
 
 @fuzzed(500)
-@given(_TEXTS)
+@given(MESSAGE_TEXTS)
 def test_a_later_message_is_refused_or_read_as_it_would_be_written(text: str) -> None:
     match read(requests.parse_message, text):
         case Update(name, endpoints) as message:
@@ -138,7 +138,7 @@ def test_a_later_message_is_refused_or_read_as_it_would_be_written(text: str) ->
 
 
 @fuzzed(500)
-@given(_TEXTS)
+@given(MESSAGE_TEXTS)
 def test_what_a_service_says_is_a_bad_message_or_of_the_type_that_it_names(text: str) -> None:
     message = read(notices.parse_message, text)
     if message is not None:
