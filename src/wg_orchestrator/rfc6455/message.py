@@ -4,7 +4,7 @@ from wg_orchestrator.rfc6455.frames import Opcode, frame, frame_header
 
 
 class Text:
-    """One text message, framed once for however many receivers."""
+    """One text message. It is framed once, and all receivers get the same bytes."""
 
     __slots__ = ("frame", "payload")
 
@@ -14,12 +14,14 @@ class Text:
 
 
 class LongText(Text):
-    """One text message of many parts. It is in memory once: of a megabyte, each copy costs more than all the rest."""
+    """One text message of many parts. Only its frame stays in memory: for a megabyte, one more copy would cost more
+    than all other work on the message.
+    """
 
     __slots__ = ("_header_size",)
 
     def __init__(self, parts: list[bytes], separator: bytes) -> None:
-        """There is at least one part; the list is used up."""
+        """`parts` has at least one part. This changes the list, so the caller can't use it again."""
         size = sum(map(len, parts)) + len(separator) * (len(parts) - 1)
         header = frame_header(Opcode.TEXT, size)
         self._header_size = len(header)
@@ -28,7 +30,7 @@ class LongText(Text):
 
     @property
     def payload(self) -> bytes:  # type: ignore[override]
-        """A copy."""
+        """A copy of the payload."""
         return self.frame[self._header_size :]
 
 
