@@ -204,7 +204,7 @@ class Storm:
         elsewhere.come_and_go(self.service, AT_ONCE)
 
     async def _meet_a_fault(self) -> None:
-        """A fault strikes a newcomer's join. It is closed with 1011, or after its welcome with 1013, and joins again."""
+        """A fault strikes a newcomer's join. It is closed with 1011, or 1013 after its welcome, and joins again."""
         for number in self._newcomers(1):
             owner, name = self.random.choice(_FAULTS)
             self.trail[-1] += f" ({number}: {owner.__name__}.{name})"

@@ -70,9 +70,8 @@ class WebSocketProtocol(ConversationProtocol):
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
-        if (
-            self._conversation.phase is OPEN and not self._transport.is_closing()
-        ):  # It may have ended during the commit.
+        # The connection may have ended during the commit of its join.
+        if self._conversation.phase is OPEN and not self._transport.is_closing():
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
             # The notices of this join go to all peers in the welcome: about as many bytes again.
