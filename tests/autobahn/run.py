@@ -1,7 +1,7 @@
-"""Run the Autobahn test suite, the common measure of RFC 6455, against our side of a WebSocket.
+"""Run the Autobahn test suite, the usual conformance test for RFC 6455, against our side of a WebSocket.
 
-Its cases of performance (9.*) are left out, and those of compression (12.*, 13.*), an extension we never agree on.
-The exit status is 1 if a case failed, 77 if there is no Python 2.7, and 3 if the suite could not run otherwise.
+It leaves out the cases for performance (9.*) and for compression (12.*, 13.*), an extension that we never accept. The
+exit status is 1 if a case failed, 77 if there is no Python 2.7, and 3 if the suite could not run for another reason.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
 LOOPS = ("uvloop", "asyncio")
 
 Results = dict[str, dict[str, Any]]
-"""What the suite says of each case."""
+"""The suite's result for each case."""
 
 
 class CannotRun(click.ClickException):
@@ -40,21 +40,21 @@ class CannotRun(click.ClickException):
 
 
 class NoPython(click.ClickException):
-    exit_code = 77  # As of a skipped test.
+    exit_code = 77  # By convention: the test was skipped.
 
 
 class Suite:
-    """The test suite, which needs Python 2.7, in a folder of its own."""
+    """The test suite in a folder of its own. It needs Python 2.7."""
 
     def __init__(self, python: str, folder: Path) -> None:
         self._python = python
         self._folder = folder
-        # A user base is the one folder of our choice whose packages Python 2.7 takes with their .pth files.
+        # PYTHONUSERBASE is the only way to give Python 2.7 a folder whose .pth files it reads, too.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self._environment = inherited | {"PYTHONUSERBASE": str(folder)}
 
     def install(self) -> None:
-        """Install it, unless it is already. Raises CannotRun."""
+        """Install it if it is not installed yet. Raises CannotRun."""
         made_of = f"# {self._python}\n{REQUIREMENTS.read_text()}"
         installed = self._folder / "installed.txt"
         if installed.exists() and installed.read_text() == made_of:
@@ -70,7 +70,7 @@ class Suite:
         installed.write_text(made_of)
 
     async def run(self, spec: Path) -> int:
-        """Run it as `spec` says; return the number of cases. Raises CannotRun unless it ends well."""
+        """Run the cases that `spec` selects; return their number. Raises CannotRun if the suite fails to run."""
         wstest = [str(self._folder / "bin" / "wstest"), "--mode", "fuzzingclient", "--spec", str(spec)]
         command = [self._python, "-u", "-W", "ignore", *wstest]
         process = await asyncio.create_subprocess_exec(
@@ -88,7 +88,7 @@ class Suite:
 
 
 async def _follow(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    """Show how far the suite is, until it ends; return the number of cases, and its last lines."""
+    """Show the suite's progress until it ends; return the number of cases, and the last lines of its output."""
     assert process.stdout is not None
     count = ran = 0
     last_lines: deque[str] = deque(maxlen=20)
@@ -105,7 +105,7 @@ async def _follow(process: asyncio.subprocess.Process) -> tuple[int, str]:
 
 
 class EchoServer(uvicorn.Server):
-    """uvicorn with our protocol class, for as long as a piece of work takes, or until a signal."""
+    """uvicorn with our protocol class. It serves until `work` is done, or until a signal."""
 
     def __init__(self, loop: str, work: Callable[[], Awaitable[None]]) -> None:
         limits = ConnectionLimits(max_message_size=16 * 1024 * 1024, max_fragments=1_000_000, max_frame_rate=1e6)
@@ -170,7 +170,7 @@ def _run(suite: Suite, loop: str, cases: Sequence[str], reports: Path, time_limi
 
 
 def _summarize(results: Results, reports: Path) -> bool:
-    """Print what has become of the cases, and tell whether that is good."""
+    """Print the results, and return whether all are good."""
     for aspect, comment in (("behavior", "result"), ("behaviorClose", "resultClose")):
         for behavior, count in Counter(result[aspect] for result in results.values()).most_common():
             click.echo(f"  {aspect:13} {behavior:16} {count:3}")

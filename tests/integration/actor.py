@@ -1,4 +1,4 @@
-"""A client that keeps its own account of what it is told."""
+"""A client that records all that it is told."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Actor:
-    """A client that reads as long as it is let, and keeps its picture and all that it was told."""
+    """A client that reads while `may_read` is set, and keeps its picture of the tenant and all notices."""
 
     def __init__(self, raw: RawClient, number: int) -> None:
         self.raw = raw
@@ -36,7 +36,7 @@ class Actor:
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        """Ends with the connection. Raises ValueError if a message contradicts the picture."""
+        """Read until the connection ends. Raises ValueError if a message contradicts the picture."""
         try:
             while True:
                 await self.may_read.wait()
@@ -70,21 +70,21 @@ class Actor:
         return {**self.others(), self.roster.virtual_ip: self.key}
 
     async def answered(self) -> bool:
-        """Wait for the answer to the join: true if it is a welcome."""
+        """Wait for the answer to the join; return whether it is a welcome."""
         await until(lambda: self.is_in or self._reading.done())
         if self._reading.done():
             self._reading.result()
         return self.is_in
 
     async def finished(self) -> None:
-        """Let go of the connection, and raise what went wrong while reading."""
+        """Abort the connection, and raise what went wrong while reading."""
         self.may_read.set()
         self.raw.writer.transport.abort()
         await self._reading
 
 
 def assert_same_story(actor: Actor, observer: Actor) -> None:
-    """What `actor` was told is what `observer` was told from some moment on, without a gap, up to its end."""
+    """Assert that `actor` was told the same as `observer` from its join to its end, without a gap."""
     picture = {observer.roster.virtual_ip: observer.key}
     for position, notice in enumerate(observer.notices):
         if "removed_peer" in notice:

@@ -1,4 +1,4 @@
-"""Peers of another node: their events come by the feed, however many at once."""
+"""Peers of another node. Their events come by the feed, and many of them may come at once."""
 
 from tests.builders import ACME, a_key, at_once
 from tests.integration.service import Service
@@ -11,7 +11,7 @@ _FIRST = 10_000
 
 
 def join(service: Service, count: int, first: int = _FIRST) -> list[Stay]:
-    """So many large joins, with no turn of the event loop in between: as after a gap in the feed."""
+    """Commit `count` large joins without a turn of the event loop in between, as after a gap in the feed."""
     tenants, stays = service.container.tenants(), []
     for number in range(first, first + count):
         event = tenants.get(ACME).admit(tenants.next_stay_id(), _NAME, a_key(number))
@@ -27,6 +27,6 @@ def leave(service: Service, stays: list[Stay], cause: LeaveCause = LeaveCause.LE
 
 
 def come_and_go(service: Service, times: int) -> None:
-    """So many large joins, and each time the leave."""
+    """Commit `times` large joins, and after each one its leave."""
     for _ in range(times):
         leave(service, join(service, 1))

@@ -17,11 +17,11 @@ from tests.integration.service import PATIENCE, Endpoint
 
 _FIELDS_BEFORE_STATE = ") "
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[[a-z]+ *\] ")
-"""How each line of the log begins: no traceback does, nor a line that a client has forged."""
+"""How each line of the log begins. A traceback does not, nor does a line that a client has forged."""
 
 
 class ServiceProcess(Endpoint):
-    """A service in a process of its own: its log, its open files, its CPU time."""
+    """A service in a process of its own, with its log, its open files and its CPU time."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
@@ -41,7 +41,7 @@ class ServiceProcess(Endpoint):
         return self._log.read_text()
 
     def unexpected_lines(self) -> list[str]:
-        """What is in the log and is no line of it: a traceback, a warning of the interpreter, a forged line."""
+        """The lines of the output that are not log lines: a traceback, a warning of the interpreter, a forged line."""
         return [line for line in self.log().splitlines() if not _LINE.match(line)]
 
     def is_alive(self) -> bool:
@@ -51,20 +51,20 @@ class ServiceProcess(Endpoint):
         return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     async def open_files_settle(self, condition: Callable[[int], bool]) -> None:
-        """Return when the number of open files is such."""
+        """Return when the number of open files meets `condition`."""
         with anyio.fail_after(PATIENCE):
             while not condition(self.open_files()):
                 await anyio.sleep(0.005)
 
     def cpu_time(self) -> float:
-        """Seconds of CPU that it has used, its own and the kernel's for it."""
+        """Seconds of CPU time that the process has used, in user mode and in the kernel."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         fields = stat.rpartition(_FIELDS_BEFORE_STATE)[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop it, as a debugger, a suspended machine or a throttled container would, and let it go on after."""
+        """Stop the process, as a debugger or a suspended machine would, and let it go on at the end."""
         self._process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
         try:
@@ -79,7 +79,7 @@ class ServiceProcess(Endpoint):
 
 @contextmanager
 def serving(folder: Path, max_files: int | None = None, **options: object) -> Iterator[ServiceProcess]:
-    """A service process with these settings, and at most so many open files."""
+    """A service process with these settings and at most `max_files` open files."""
     options = {"host": "127.0.0.1", "port": 0, "close_timeout": 2, **options}
     command = [sys.executable, "-m", "wg_orchestrator", "serve"]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]

@@ -24,7 +24,7 @@ from wg_orchestrator.server.server import Server
 from wg_orchestrator.settings import Settings
 
 PATIENCE = 30.0
-"""Seconds until a test gives up. Nothing is decided by it but that something hangs."""
+"""Seconds until a test gives up. Only a test that hangs takes so long."""
 
 
 class ListeningServer(Protocol):
@@ -36,22 +36,22 @@ class ListeningServer(Protocol):
 
 
 class Endpoint:
-    """Where a service is reached, and the clients that do not outlive the test."""
+    """A service's address, and the clients that are aborted at the end of the test."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.port = int(address.rpartition(":")[2])
         self.at_end: list[Callable[[], object]] = []
         self.tls: ssl.SSLContext | None = None
-        """What its clients are to trust, if it speaks TLS."""
+        """What its clients trust; None if it does not speak TLS."""
 
     def url(self, tenant: str = "acme") -> str:
         scheme = "ws" if self.tls is None else "wss"
         return f"{scheme}://{self.address}/tenants/{tenant}"
 
     async def connect(self, tenant: str = "acme", **options: Any) -> ClientConnection:
-        """A WebSocket to the tenant, aborted at the latest when the service has stopped."""
-        # Without a bound on its queue: a websockets client that nobody reads from stops answering.
+        """A WebSocket to the tenant. It is aborted when the test ends."""
+        # max_queue=None: with a bounded queue, a websockets client whose messages nobody reads stops answering pings.
         options = {"compression": None, "max_queue": None, "open_timeout": PATIENCE, "ssl": self.tls, **options}
         websocket = await connect(self.url(tenant), **options)
         self.at_end.append(lambda: websocket.transport.abort())
@@ -78,18 +78,18 @@ class Service(Endpoint):
         return self.server.metrics_address if isinstance(self.server, Server) else None
 
     def metric(self, name: str, **labels: str) -> float:
-        """What the service counts; 0 if it has not yet."""
+        """The metric's value; 0 if the service has not counted it yet."""
         return self.container.telemetry().registry.get_sample_value(f"wg_orchestrator_{name}", labels) or 0
 
     def roster(self, tenant: str = "acme") -> dict[str, str]:
-        """What the service itself holds: public keys by virtual IP."""
+        """The tenant as the service itself holds it: public keys by virtual IP."""
         stays = self.container.tenants().get(TenantId(tenant)).stays
         return {str(stay.peer.virtual_ip): stay.peer.public_key.text for stay in stays}
 
 
 @asynccontextmanager
 async def running(*, adapt: Callable[[Container], object] = lambda _: None, **options: Any) -> AsyncIterator[Service]:
-    """`adapt` may change how the container makes things, before it makes any."""
+    """A service with these settings. `adapt` may change the container before that makes anything."""
     settings = Settings(**{"host": "127.0.0.1", "port": 0, "close_timeout": 2, "_env_file": None, **options})
     container = Container(settings=providers.Object(settings))
     adapt(container)
@@ -123,7 +123,7 @@ def join_message(number: int, **changes: Any) -> str:
 
 
 class Client:
-    """A v1 client that keeps every message and the picture that follows from them."""
+    """A v1 client that keeps every message, and its picture of the tenant."""
 
     def __init__(self, websocket: ClientConnection) -> None:
         self.websocket = websocket
@@ -153,7 +153,7 @@ class Client:
         return message
 
     async def until(self, condition: Callable[[Picture], bool]) -> None:
-        """Hear messages until the picture is such."""
+        """Hear messages until the picture meets `condition`."""
         while not condition(self.roster):
             await self.hear()
 
@@ -177,17 +177,17 @@ class Client:
 
 
 async def refused(service: Endpoint, first: str | bytes, tenant: str = "acme") -> tuple[int, str]:
-    """How the service closes a connection that starts with this message."""
+    """The code and reason with which the service closes a connection whose first message is `first`."""
     with anyio.fail_after(PATIENCE):
         websocket = await service.connect(tenant)
-        with suppress(ConnectionClosed):  # The service may be faster.
+        with suppress(ConnectionClosed):  # The service may have closed already.
             await websocket.send(first)
         client = Client(websocket)
         return await client.closed()
 
 
 async def come_and_go_until_removed(service: Endpoint, watcher: Client, virtual_ip: str) -> None:
-    """Give the tenant's peers large notices to read, for as long as `watcher` sees one that reads none of them."""
+    """Send the tenant's peers large notices, until `watcher` is told that the peer at `virtual_ip` has left."""
     for number in range(1000, 1500):
         if virtual_ip not in watcher.roster.peers:
             return
@@ -203,7 +203,7 @@ class Refused(Exception):
 
 
 class RawClient:
-    """A client of which every byte is the test's."""
+    """A client for which the test decides every byte."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -211,7 +211,7 @@ class RawClient:
 
     @classmethod
     async def connect(cls, service: Endpoint) -> "RawClient":
-        # The least receive buffer and read-ahead: what it does not read stays with the service.
+        # The smallest receive buffer and read-ahead: what the test does not read stays with the service.
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
@@ -251,7 +251,7 @@ class RawClient:
             return first & 0x0F, await self.reader.readexactly(size)
 
     async def read_close(self) -> tuple[int, str]:
-        """Skip to the close frame: code and reason."""
+        """Skip all frames up to the close frame; return its code and reason."""
         while True:
             opcode, payload = await self.read_frame()
             if opcode == Opcode.CLOSE:

@@ -1,4 +1,4 @@
-"""Many clients with random faults, over real sockets, and what each of them must see."""
+"""Many clients with random faults, over real sockets, and checks of what each of them must be told."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ KEY_IN_USE = 4004
 _OBSERVER = 0
 _KEYS = range(1, 40)
 AT_ONCE = 600
-"""Large joins, each with its leave: 390 KiB, more than an outbox and what the kernel takes."""
+"""Large joins, each with its leave: 390 KiB, more than an outbox and the kernel's buffers hold."""
 _FAULTS: list[Place] = [
     (MembershipService, "size"),
     (WebSocketPeerNotifier, "welcome"),
@@ -31,14 +31,14 @@ _FAULTS: list[Place] = [
     (PeerTelemetry, "welcomed"),
     (PeerTelemetry, "joined"),
 ]
-"""What a join needs after its commit."""
+"""Calls that a join needs after its commit."""
 
 
 class Storm:
-    """Clients that come, go and misbehave as a seed says, in one tenant of one service."""
+    """Clients that join, leave and misbehave at random, by a seed, in one tenant of one service."""
 
     def __init__(self, service: Service, seed: int, *, may_pause: bool = True) -> None:
-        """Who pauses is given up if its pings time out meanwhile: `may_pause` is for a service that waits longer."""
+        """`may_pause`: clients may stop reading for a while. The service's ping timeout has to be longer than that."""
         self.service = service
         self._may_pause = may_pause
         self.random = random.Random(seed)
@@ -84,7 +84,7 @@ class Storm:
     # What clients do
 
     async def join(self, number: int) -> None:
-        """Join, and try again as long as the service has not noticed that the key's last connection is gone."""
+        """Join. Try again while the service still holds the key's last connection for alive."""
         with anyio.fail_after(PATIENCE):
             while True:
                 raw = await RawClient.open(self.service)
@@ -198,13 +198,13 @@ class Storm:
             self.stalled[number].may_read.clear()
 
     async def _hear_much(self) -> None:
-        """More than an outbox, at once. Who reads keeps up; who has paused has to read on, or would be too slow."""
+        """Send each peer more than an outbox holds, at once. Paused clients read on first, or they were too slow."""
         await self._resume()
         await self.settle()
         elsewhere.come_and_go(self.service, AT_ONCE)
 
     async def _meet_a_fault(self) -> None:
-        """It is told 1011, or 1013 if it was welcome already; and it is let in when it comes again."""
+        """A fault strikes a newcomer's join. It is closed with 1011, or 1013 after its welcome, and joins again."""
         for number in self._newcomers(1):
             owner, name = self.random.choice(_FAULTS)
             self.trail[-1] += f" ({number}: {owner.__name__}.{name})"
@@ -221,9 +221,9 @@ class Storm:
     # What must be true
 
     async def settle(self) -> None:
-        """The service holds who is in, and everyone who reads has that picture."""
+        """Wait until the service holds exactly the members, and each client that reads has that picture."""
         sure = {a_key_text(number) for number in self.members}
-        perhaps = {a_key_text(number) for number in self.stalled}  # Each is given up at some time.
+        perhaps = {a_key_text(number) for number in self.stalled}  # The service gives up each of them at some time.
         await until(lambda: sure <= set(self.service.roster().values()) <= sure | perhaps)
         for actor in self.members.values():
             if actor.may_read.is_set():
@@ -232,7 +232,7 @@ class Storm:
         assert len(addresses) == len(set(addresses)), "two hold one address"
 
     async def quiet(self) -> None:
-        """All who are still in read on; who never will is out; then everyone leaves, and all accounts must agree."""
+        """Paused clients read on, stalled ones are given up, and all others leave. Then compare what all were told."""
         await self._resume()
         for raw, _ in self.half_open:
             raw.writer.close()
@@ -254,7 +254,7 @@ class Storm:
         await observer.finished()
 
     async def stop(self) -> None:
-        """The service stops: whoever reads is closed and out, although some do not care."""
+        """Stop the service: each client that reads is closed and has left, although others do not read."""
         mute = [*self.stalled.values()] or [self.members.pop(number) for number in self._some(1)]
         for actor in mute:
             actor.may_read.clear()
@@ -272,7 +272,7 @@ class Storm:
             await stopping
 
     async def _flush_out_the_stalled(self) -> None:
-        """Give the tenant large notices to read until those who read nothing have been given up."""
+        """Send the tenant large notices until the service has given up all clients that read nothing."""
         held = {actor.key for actor in self.stalled.values()}
         for _ in range(500):
             if not held & set(self.service.roster().values()):

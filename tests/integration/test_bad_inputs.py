@@ -1,4 +1,4 @@
-"""Each bad input has its one answer, and costs nobody else anything: not a notice, not a file, not the process."""
+"""Each bad input gets its one answer, and does no harm: no false notice, no file left open, no end of the process."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

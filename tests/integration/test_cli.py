@@ -35,7 +35,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
-            # Whoever runs these tests in the background has this signal ignored, and all its children with it.
+            # A shell that runs the tests in the background has SIGINT ignored; child processes inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self._unread = b""
@@ -49,7 +49,7 @@ class Command:
         self._process.communicate()
 
     def line(self, pattern: str) -> str:
-        """The next line in which `pattern` is found: its first group."""
+        """Read up to the next line that contains `pattern`; return its first group."""
         while True:
             while b"\n" not in self._unread:
                 self._unread += self._read()

@@ -1,4 +1,4 @@
-"""A command loads what it needs, and nothing that another one needs."""
+"""A command loads the modules that it needs, and none that only another command needs."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ except SystemExit:
 
 
 def loaded(folder: Path, *arguments: str) -> set[str]:
-    """The modules that are there when the command has ended."""
+    """The modules that are loaded when the command has ended."""
     command = [sys.executable, "-c", _RUN, *arguments]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     return set(ended.stderr.splitlines()[-1].split())

@@ -1,4 +1,4 @@
-"""The files of the deployment, with the programs that read them, where there are those."""
+"""The files for the deployment, tested with the programs that read them, if these are installed."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def test_compose_takes_the_file(name: str) -> None:
     if not _succeeds(*tool, "version"):
         pytest.skip("there is no docker compose")
     text = (DOCKER / name).read_text()
-    if tool == ["docker-compose"]:  # Of version 1, which knows all of it but the name.
+    if tool == ["docker-compose"]:  # Version 1 knows all keys but `name`.
         text = re.sub(r"^name: .*", "", text, flags=re.MULTILINE)
     done = subprocess.run(
         [*tool, "--project-directory", DOCKER, "-f", "-", "config", "-q"],
@@ -64,7 +64,7 @@ def test_haproxy_takes_its_file() -> None:
 
 @pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
 async def test_behind_the_balancer_a_node_stops_and_nobody_is_refused(tmp_path: Path) -> None:
-    """The files as they are but for addresses, on this machine."""
+    """On this machine, with the deployment's files; only the addresses are changed."""
     with ExitStack() as stack:
         urls = [
             stack.enter_context(nats_server(tmp_path, ports, number))
@@ -87,7 +87,7 @@ async def test_behind_the_balancer_a_node_stops_and_nobody_is_refused(tmp_path: 
         newcomers, closed = list[Client](), list[Client]()
 
         async def come() -> None:
-            while True:  # Now to this node, now to that one, and nobody is turned away.
+            while True:  # The balancer sends them to either node, and none is refused.
                 newcomers.append(await joined(through, 100 + len(newcomers)))
                 await anyio.sleep(0.1)
 
@@ -101,7 +101,7 @@ async def test_behind_the_balancer_a_node_stops_and_nobody_is_refused(tmp_path: 
                 tasks.start_soon(listen, client)
             assert await anyio.to_thread.run_sync(nodes[0].end) in (0, -signal.SIGTERM)
             with anyio.fail_after(PATIENCE):
-                while len(closed) < 3:  # The balancer had shared them out.
+                while len(closed) < 3:  # The balancer has given each node three of the six.
                     await anyio.sleep(0.02)
             tasks.cancel_scope.cancel()
         assert len(closed) == 3
@@ -121,7 +121,7 @@ async def joined(through: Endpoint, number: int) -> Client:
 
 
 def arguments(port: int, urls: list[str]) -> list[str]:
-    """What cluster.yaml tells a node, as options."""
+    """The settings that cluster.yaml gives a node, as options."""
     values = dict(re.findall(r"^    WG_ORCHESTRATOR_(\w+): (\S+)", CLUSTER, re.MULTILINE))
     values |= {"NATS_URL": ",".join(urls), "TRUSTED_PROXIES": "127.0.0.1"}
     options = [part for name, value in values.items() for part in (f"--{name.lower().replace('_', '-')}", value)]
@@ -130,7 +130,7 @@ def arguments(port: int, urls: list[str]) -> list[str]:
 
 @contextmanager
 def nats_server(folder: Path, ports: list[int], number: int) -> Iterator[str]:
-    """One of three by nats.conf: its URL, with the password in it."""
+    """One of three NATS servers with nats.conf. Yields its URL, with the password in it."""
     name = f"nats-{number + 1}"
     text = (DOCKER / "nats.conf").read_text().replace("/data", str(folder / name))
     for kind, port in enumerate(("0.0.0.0:4222", "127.0.0.1:8222", "0.0.0.0:6222")):

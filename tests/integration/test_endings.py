@@ -28,13 +28,13 @@ async def _closed_socket(client: RawClient) -> None:
 
 
 async def _silence(client: RawClient) -> None:
-    """It reads, but leaves every ping unanswered."""
+    """The client reads, but answers no ping."""
     opcode, _ = await client.read_frame()
     assert opcode == Opcode.PING
 
 
 async def _stopped_reading(client: RawClient) -> None:
-    """It sends what it likes, a pong included, and reads nothing."""
+    """The client sends frames, also a pong, and reads nothing."""
     client.send(Opcode.PONG, b"here")
     client.send(Opcode.TEXT, b"alive")
 
@@ -59,7 +59,7 @@ async def test_a_peer_is_out_however_its_connection_ends(end: Callable[[RawClien
             ["removed_peer"],
         ]
         assert list(service.roster()) == ["100.64.0.1"]
-        newcomer = await Client.join(service, 3)  # Told once: the next thing that the watcher hears is this.
+        newcomer = await Client.join(service, 3)  # The leave was told once: the watcher's next message is this join.
         assert (await watcher.hear())["virtual_ip"] == newcomer.virtual_ip
 
 
@@ -115,7 +115,7 @@ async def test_a_client_that_is_gone_before_its_welcome_has_left() -> None:
         hasty.send(Opcode.TEXT, b'{"display_name": "hasty", "public_key": "' + _KEY + b'"}')
         hasty.send(Opcode.CLOSE, b"")
         newcomer = await Client.join(service, 3)
-        # What the two were in time for, the service alone knows; both are gone.
+        # The service may or may not have let the two in before they went. Both have left by now.
         await watcher.until(lambda roster: list(roster.peers) == [newcomer.virtual_ip])
         assert len(service.roster()) == 2
 

@@ -1,4 +1,4 @@
-"""Clients that go on sending, whatever they are answered: over TCP and over TLS, on a real socket."""
+"""Clients that never stop sending, whatever the service answers: over TCP and over TLS, on a real socket."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""examples/json_lines.py: its notifier by the contract, and the whole as its users run it."""
+"""examples/json_lines.py: its notifier against the contract, and the program as its users run it."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ class Pair:
             writer.transport.abort()
 
     async def hear(self) -> None:
-        """Read what it was told by now."""
+        """Read all that the line was told until now."""
         self.line.tell(MARK)
         with anyio.fail_after(PATIENCE):
             while not self._has_ended and (text := (await self._reader.readline()).strip()) != MARK:
@@ -124,7 +124,7 @@ async def test_of_two_members_the_one_that_does_not_read_is_ended_and_the_other_
 
 
 async def test_a_welcome_of_any_size_is_told() -> None:
-    """What waits for a peer is bounded beside its welcome: a large tenant has to be told at once."""
+    """The bound on what may wait for a peer does not include its welcome, which may be large."""
     tenant = a_tenant(max_peers=10_000)
     for number in range(4000):
         apply(tenant, joined(a_peer(number, f"100.64.{number // 250}.{number % 250 + 1}")))
@@ -184,7 +184,9 @@ class Example:
             self._process.send_signal(by)
 
     async def connect(self, line: bytes, max_segment: int | None = None) -> Client:
-        """A client that has said this. With small segments, the kernels hold little for one that does not read."""
+        """A client that has sent `line`. With a small `max_segment` the kernels hold little for a client that does not
+        read.
+        """
         connection = socket.socket()
         if max_segment is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, max_segment)
@@ -208,7 +210,7 @@ class Example:
 
 @asynccontextmanager
 async def serving(folder: Path, **settings: object) -> AsyncIterator[Example]:
-    """At the end it is told to stop, by Ctrl-C's signal, and does, in good order and with nothing to complain of."""
+    """The running example. At the end it gets SIGINT, and has to stop in good order and without any error."""
     environment = {f"WG_ORCHESTRATOR_{name.upper()}": str(value) for name, value in settings.items()}
     environment = {**os.environ, "WG_ORCHESTRATOR_HOST": "127.0.0.1", **environment}
     command = (sys.executable, str(EXAMPLE), "--port", "0")
@@ -300,7 +302,7 @@ BAD_JOINS: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_a_bad_join_is_refused_with_its_reason(tmp_path: Path) -> None:
-    """At once, and even to a client that goes on to talk."""
+    """The refusal comes at once, also to a client that goes on sending."""
     async with serving(tmp_path, close_timeout=3600) as example:
         for changes, reason in BAD_JOINS:
             client = await example.ask(1, **changes)
@@ -391,7 +393,7 @@ async def test_two_of_it_on_nats_are_one_service(nats: NatsServer, tmp_path: Pat
 
 
 async def joined_in_time(example: Example, number: int) -> Client:
-    """Joined, as soon as the store takes joins."""
+    """A client that has joined as soon as the store takes joins."""
     with anyio.fail_after(PATIENCE):
         while True:
             client = await example.ask(number)

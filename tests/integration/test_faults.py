@@ -1,4 +1,4 @@
-"""Faults of processes, sockets and the machine: what each costs, and that it costs nobody else."""
+"""Faults of processes, sockets and the machine: what each one costs, and that it costs no other peer anything."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open
 
 
 async def told_once(watcher: Client, service: ServiceProcess, number: int) -> None:
-    """The next that `watcher` hears is that somebody new has come: nothing was said twice."""
+    """Assert that the next message to `watcher` is a newcomer's join: the message before was not sent twice."""
     newcomer = await Client.join(service, number)
     assert (await watcher.hear())["virtual_ip"] == newcomer.virtual_ip
 
@@ -51,13 +51,13 @@ async def test_a_stopped_service_gives_up_no_peer_whose_pong_came_meanwhile(tmp_
 
 
 async def test_a_stopped_service_gives_up_no_peer_whose_pong_comes_after(tmp_path: Path) -> None:
-    """As after a machine was suspended, and its network with it."""
+    """As if the service's machine and its network had been suspended."""
     with serving(tmp_path, ping_interval=1, ping_timeout=1) as service:
         peers = [await RawClient.join(service, number) for number in range(1, 6)]
         pings = [await _next(peer, Opcode.PING) for peer in peers]
         with service.stopped():
             await anyio.sleep(3)
-        await RawClient.open(service, "globex")  # The service has had its first turn since.
+        await RawClient.open(service, "globex")  # So the event loop has had a turn since the stop.
         for peer, ping in zip(peers, pings, strict=True):
             peer.send(Opcode.PONG, ping)
         await _assert_all_are_in(service, peers)
@@ -66,7 +66,7 @@ async def test_a_stopped_service_gives_up_no_peer_whose_pong_comes_after(tmp_pat
 async def test_a_stopped_service_gives_up_no_peer_that_kept_to_its_frame_rate_meanwhile(tmp_path: Path) -> None:
     with serving(tmp_path, max_frame_rate=100) as service:
         peer = await RawClient.join(service, 1)
-        for number in range(990):  # All that it may send at once, or nearly so.
+        for number in range(990):  # Nearly as many as it may send at once.
             peer.send(Opcode.PING, b"%d" % number)
         while await _next(peer, Opcode.PONG) != b"989":
             pass
@@ -79,7 +79,7 @@ async def test_a_stopped_service_gives_up_no_peer_that_kept_to_its_frame_rate_me
 
 
 async def _assert_all_are_in(service: ServiceProcess, peers: list[RawClient]) -> None:
-    """Nobody was told of a leave, everybody is pinged again, and a newcomer sees and is seen by all."""
+    """Assert that no peer was told of a leave, all are pinged again, and a newcomer and all peers see each other."""
     for peer in peers:
         peer.send(Opcode.PONG, await _next(peer, Opcode.PING))
     newcomer = await Client.join(service, 50)
@@ -92,7 +92,7 @@ async def _assert_all_are_in(service: ServiceProcess, peers: list[RawClient]) ->
 
 
 async def _next(peer: RawClient, wanted: Opcode) -> bytes:
-    """The next frame of this kind."""
+    """The payload of the next frame of this kind."""
     while True:
         opcode, payload = await peer.read_frame()
         if opcode == wanted:
@@ -107,7 +107,7 @@ async def test_peers_that_reset_all_at_once_are_told_once_each(tmp_path: Path) -
         files = service.open_files()
         peers = [await RawClient.join(service, number) for number in range(2, 42)]
         for position, peer in enumerate(peers):
-            peer.writer.write(b"\x81\xfe\x01"[: position % 4])  # Some amid a frame.
+            peer.writer.write(b"\x81\xfe\x01"[: position % 4])  # Some reset in the middle of a frame.
             peer.reset()
         await watcher.until(lambda roster: not roster.peers and len(watcher.messages) > 1)
         notices = [str(message.get("removed_peer", message.get("virtual_ip"))) for message in watcher.messages[1:]]
@@ -179,7 +179,7 @@ def _reset(client: RawClient) -> None:
 async def test_a_connection_that_ends_at_any_stage_leaves_nothing_behind(
     tmp_path: Path, end: Callable[[RawClient], None]
 ) -> None:
-    """Of a half-closed one the client still has its end, and never lets go of it."""
+    """After a half-close the client keeps its own end of the connection open for ever."""
     with serving(tmp_path, close_timeout=1) as service:
         watcher = await Client.join(service, 1)
         files = service.open_files()
@@ -193,7 +193,7 @@ async def test_a_connection_that_ends_at_any_stage_leaves_nothing_behind(
 
 
 async def _crowd(service: ServiceProcess, most: int) -> list[RawClient]:
-    """Peers that joined until the service let nobody in any more."""
+    """Peers that have joined one after the other, until the service let no more in."""
     peers: list[RawClient] = []
     while len(peers) < most:
         try:
@@ -209,7 +209,7 @@ async def test_without_open_files_left_newcomers_are_turned_away_and_the_others_
         peers = await _crowd(service, 64)
         with pytest.raises(Refused, match=r"4005, 'at capacity'"):
             await RawClient.join(service, 2)
-        for _ in range(30):  # The last of them can't even be told.
+        for _ in range(30):  # The last of them are cut without a close frame.
             with pytest.raises(REFUSED):
                 await RawClient.join(service, 2)
         await watcher.until(lambda roster: len(roster.peers) == len(peers))
@@ -218,7 +218,7 @@ async def test_without_open_files_left_newcomers_are_turned_away_and_the_others_
         for peer in peers:
             peer.send(Opcode.PING, b"still in?")
             while (frame := await peer.read_frame())[0] == Opcode.TEXT:
-                pass  # It was told of those who came after it, and of the one who left.
+                pass  # Notices of the peers that joined after this one, and of the one that left.
             assert frame == (Opcode.PONG, b"still in?")
         assert service.is_alive()
         assert service.unexpected_lines() == []
@@ -243,4 +243,4 @@ async def test_a_service_without_open_files_left_does_not_spin(tmp_path: Path) -
         await asyncio.gather(*waiting)
         used = service.cpu_time()
         await anyio.sleep(1)
-        assert service.cpu_time() - used < 0.5  # One that spins uses all of it.
+        assert service.cpu_time() - used < 0.5  # A service that spins uses all of the second.

@@ -1,4 +1,4 @@
-"""A signal that comes when the process has hardly begun, as when a container is stopped as soon as it is started."""
+"""A signal that comes just after the process has begun, as when a container is stopped right after its start."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def may_have_a_process_1() -> bool:
 
 
 def until_it_catches(number: int, process: subprocess.Popen[str]) -> int:
-    """The only child of `process`, once it has a handler for that signal (proc_pid_status(5): SigCgt)."""
+    """Wait until the only child of `process` has a handler for that signal (proc_pid_status(5): SigCgt)."""
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         assert process.poll() is None

@@ -1,4 +1,4 @@
-"""A hostile client at a real service's port: what comes back is what the protocol says, and the service goes on."""
+"""A hostile client at a real service's port. The service answers as the protocol says, and goes on."""
 
 import socket
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from wg_orchestrator.wire.v1 import JoinRequest, MalformedJoin
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    # Nothing but the bounds of size is to end a request here.
+    # Only the bounds on size may end a request here.
     limits = {"max_message_size": 100_000, "close_timeout": 1, "request_timeout": 3600}
     with serving(tmp_path_factory.mktemp("service"), **limits) as service:
         yield service
@@ -36,11 +36,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 _tenants = count()
 _ENDLESS = 1 << 17
-"""More bytes than any bound here, and than one read."""
+"""More bytes than any bound here, and more than one read takes."""
 
 
 def opened(service: ServiceProcess) -> tuple[socket.socket, bytes]:
-    """A WebSocket in a tenant of its own, and what came behind the answer to its handshake."""
+    """A WebSocket in a tenant of its own, and the bytes that came after the answer to its handshake."""
     client = socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
     client.sendall(HANDSHAKE.replace(b"acme", b"t%d" % next(_tenants)))
     answer = b""
@@ -64,7 +64,7 @@ def is_utf8(join: str) -> bool:
 
 
 def expected(join: str) -> Close | None:
-    """How the service has to close a connection that begins with this; None if it lets it in."""
+    """How the service has to close a connection whose first message is `join`; None if it lets the client in."""
     try:
         request = JoinRequest.parse(join)
         parse_display_name(request.display_name)
@@ -85,7 +85,7 @@ def test_any_text_is_welcomed_or_refused_for_what_is_wrong_with_it(service: Serv
     with client:
         client.sendall(text(join))
         refusal = expected(join)
-        # The first byte tells: a welcome is a text frame, and is answered by a close frame that has no reason.
+        # Close only after the first byte of the answer, so that the service has read the join by then.
         received = received or client.recv(1)
         client.sendall(close(1000))
         received += all_that_comes(client)

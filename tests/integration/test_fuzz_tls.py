@@ -1,4 +1,4 @@
-"""A hostile client of TLS at a real service's port: whatever it begins and however it cuts what it sends, it counts."""
+"""A hostile TLS client at a real service's port: the service counts it, whatever it sends and however it cuts that."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from tests.tls_records import RecordClient
 
 _MAX_PENDING = 4
 _PIECES = 20_000
-"""More than a service reads before it has had enough, though it may find several of them at once."""
+"""More pieces than the frame rate allows, even if the service reads several of them at once."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ async def test_of_handshakes_that_stall_anywhere_the_oldest_are_cut_and_others_g
 async def test_however_little_a_member_sends_at_a_time_it_is_refused(
     service: ServiceProcess, folder: Path, sizes: tuple[int, int]
 ) -> None:
-    """`sizes` are of the records, or of the pieces in which they come, or both."""
+    """`sizes` are the bytes in each record, and the bytes in each piece that is sent."""
     record_size, piece_size = sizes
     async with member(service, folder) as client:
         heard = asyncio.create_task(_close_frame(client))
@@ -117,7 +117,7 @@ async def test_however_little_a_member_sends_at_a_time_it_is_refused(
 
 
 async def _close_frame(client: RecordClient) -> bytes:
-    """The end of the connection: a close frame, or nothing if there was none."""
+    """Read up to a close frame, and return what came with it; empty if the connection ended without one."""
     with suppress(ConnectionError):
         while (data := await client.read()) and not data.startswith(b"\x88"):
             pass

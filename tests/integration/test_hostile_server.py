@@ -1,4 +1,4 @@
-"""What `wg-orchestrator join` does with a service that is none: it shows text, and ends, and no more."""
+"""`wg-orchestrator join` with a server that does not follow the protocol: it shows text and ends, and nothing else."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202e\u2028\u200b\x7f"
 
 @asynccontextmanager
 async def listening(script: Script) -> AsyncIterator[str]:
-    """The URL of something that answers each connection with `script`."""
+    """The URL of a server that answers each connection with `script`."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError, asyncio.CancelledError):
@@ -41,7 +41,7 @@ async def listening(script: Script) -> AsyncIterator[str]:
 
 
 def answers(response: bytes) -> Script:
-    """Answers the request with these bytes, and ends."""
+    """A script that answers the request with these bytes, and ends."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -63,7 +63,7 @@ async def open_websocket(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 def sends(*frames: Frame) -> Script:
-    """Opens the WebSocket, sends these frames when it is asked to join, and waits for the other side to end it."""
+    """A script that opens the WebSocket, answers the join with these frames, and waits until the client ends it."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await open_websocket(reader, writer)
@@ -102,7 +102,7 @@ async def join(script: Script, *options: str, limits: Limits | None = None) -> c
             results.append(click.testing.CliRunner().invoke(main, arguments, obj=limits))
             loop.call_soon_threadsafe(ended.set)
 
-        # No thread of the loop's own: one that hangs would keep the loop from ending.
+        # Not a thread of the event loop: if that hung, the loop could not end.
         Thread(target=run, daemon=True).start()
         with anyio.fail_after(PATIENCE):
             await ended.wait()
@@ -114,7 +114,7 @@ def shows_text_alone(result: click.testing.Result) -> bool:
 
 
 def ends_with_one_line(result: click.testing.Result) -> bool:
-    """Whether it has ended by itself, as the last of its lines says."""
+    """Whether the command has ended by itself, and its last line says why."""
     return (
         isinstance(result.exception, SystemExit)
         and result.exit_code == 1

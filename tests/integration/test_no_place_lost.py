@@ -1,4 +1,4 @@
-"""Whatever fails in the service, no peer that is gone keeps a place, and nobody is left with a wrong picture."""
+"""Whatever call fails in the service, no peer that is gone keeps its place, and no peer keeps a wrong picture."""
 
 import anyio
 import pytest
@@ -47,11 +47,13 @@ PLACES: list[Place] = [
 
 
 _LET_GO = {(1011, "internal error"), (1013, "try again later")}
-"""What the service says to a peer that it can't keep."""
+"""How the service closes a peer that it can't keep."""
 
 
 async def _join(service: Service, tenant: str, number: int) -> Actor:
-    """Come again as long as a fault or a connection that is just ending is in the way: a ghost would be for ever."""
+    """Join. Try again while a fault refuses it, or the key's last connection is just ending. It times out if the
+    service never gives up the key's place.
+    """
     with anyio.fail_after(PATIENCE):
         while True:
             raw = await RawClient.open(service, tenant)
@@ -63,7 +65,7 @@ async def _join(service: Service, tenant: str, number: int) -> Actor:
 
 
 async def _agree(service: Service, tenant: str, actors: list[Actor], faults: Faults) -> None:
-    """Whoever's connection lives is in, nobody else is, and everyone knows it."""
+    """Wait until exactly the actors whose connections live are in, and all of these have that picture."""
 
     def agreed() -> bool:
         with faults.held():
@@ -81,7 +83,9 @@ async def _agree(service: Service, tenant: str, actors: list[Actor], faults: Fau
 async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_picture(
     after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One peer leaves, one is refused, one joins, two look on: with the first of all calls failing, the second …"""
+    """One peer leaves, one is refused, one joins, two watch. This is repeated: first the first call fails, then the
+    second, and so on.
+    """
     faults = Faults(monkeypatch, PLACES, after=after)
     struck: set[str] = set()
     with capture_logs():

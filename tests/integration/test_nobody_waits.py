@@ -7,7 +7,7 @@ from tests.integration.service import Client, RawClient, Service, join_message, 
 
 
 async def test_joins_that_overlap_do_not_wait_for_each_other() -> None:
-    """A service that holds a lock while it awaits a client's first message freezes here for ever."""
+    """A service that held a lock while it waits for a client's first message would hang here for ever."""
     async with running() as service:
         silent = [await RawClient.open(service) for _ in range(5)]
         first = await Client.join(service, 1)
@@ -28,7 +28,7 @@ async def _join_and_watch(service: Service, number: int, die: random.Random | No
 
 
 async def _quiet(service: Service, clients: list[Client]) -> None:
-    """Every client has heard everything: it sees a last peer come and go."""
+    """Wait until every client has heard everything: until it has heard a last peer join and leave."""
     last = await Client.join(service, 10_000)
     await asyncio.gather(*(client.until(lambda roster: last.virtual_ip in roster.peers) for client in clients))
     await last.leave()

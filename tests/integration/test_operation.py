@@ -1,4 +1,4 @@
-"""What whoever runs the service sees of it, and how it stops."""
+"""What operators see of the service, and how it stops."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ async def test_prometheus_is_told_what_happens_on_a_port_of_its_own(web: httpx2.
         ):
             assert line in metrics.splitlines()
         assert re.search(r"^wg_orchestrator_event_loop_lag_seconds_count [1-9]", metrics, re.MULTILINE)
-        # They are for those who run it, not for those whom it serves.
+        # Metrics are for operators, not for peers.
         assert (await web.get(f"http://{service.address}/metrics")).status_code == 404
 
 
@@ -77,7 +77,7 @@ async def test_readiness_goes_first_when_the_service_stops(web: httpx2.AsyncClie
         with anyio.fail_after(PATIENCE):
             while (await web.get(ready)).status_code != 503:
                 pass
-        newcomer = await Client.join(service, 2)  # Whoever has not heard of it yet is still served.
+        newcomer = await Client.join(service, 2)  # A load balancer that has not noticed yet may still send peers.
         assert (await peer.hear())["virtual_ip"] == newcomer.virtual_ip
         service.server.force_exit = True
         assert await peer.closed() == (1012, "service restart")
@@ -96,14 +96,14 @@ async def test_peers_are_let_go_at_the_pace_of_handshakes_and_hear_of_no_leaves(
             ends.append(sum(1 for one in clients if one.websocket.close_code is None))
 
         await asyncio.gather(*(end(number, client) for number, client in enumerate(clients)))
-        assert len(set(ends)) >= 3  # Not all at once: when some were closed, others were not yet.
+        assert len(set(ends)) >= 3  # They were not closed all at once.
         assert not any("removed_peer" in message for client in clients for message in client.messages)
     assert list(service.roster()) == []
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 async def test_a_service_ends_within_its_grace_time_whatever_its_peers_do(frozen: bool) -> None:
-    """Peers that ignore the close frame and do not read, with a close timeout that alone would take for ever."""
+    """The peers ignore the close frame, and the close timeout is longer than the test could wait."""
     async with running(close_timeout=3600, shutdown_timeout=1) as service:
         for number in range(5):
             client = await RawClient.join(service, number)
@@ -127,7 +127,7 @@ async def test_the_kernel_is_told_what_it_may_keep_for_a_peer() -> None:
         await Client.join(service, 1)
         (connection,) = service.server.server_state.connections  # type: ignore[attr-defined]
         peer = connection._transport.get_extra_info("socket")
-        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 50_000  # socket(7): it doubles what is set.
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 50_000  # The kernel doubles it: socket(7).
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500
 
 

@@ -1,4 +1,4 @@
-"""The outbox bounds what a peer does not take, not what there is to say at once."""
+"""The outbox bounds the bytes that a peer leaves unread, not the bytes that are sent at once."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from wg_orchestrator.server.websocket_protocol import WebSocketProtocol
 
 SMALL: dict[str, Any] = {"max_outbox_size": 16 * 1024, "send_buffer_size": 4096}
 AT_ONCE = 300
-"""Large joins: more than ten outboxes together."""
+"""Large joins, whose notices together fill more than ten outboxes."""
 LARGE = AT_ONCE * 700
-"""Bytes that these, and their leaves, have at the most."""
+"""The most bytes that the notices of these joins and of their leaves can have."""
 
 
 @pytest.fixture(params=["tcp", "tls"])
@@ -52,8 +52,8 @@ async def test_who_reads_nothing_is_closed_when_an_outbox_more_has_come(small: d
             elsewhere.come_and_go(service, AT_ONCE)
             await watcher.until(lambda _, count=flushes: len(watcher.messages) >= 2 + count * 2 * AT_ONCE)  # type: ignore[misc]
             waited.append(_waiting(service))
-        # What filled it; what was said when an outbox more had not come yet; what then was too much. Over TLS, the TCP
-        # connection beneath takes some more, uncounted.
+        # The first flush fills the outbox, the second is the last that it may take, and the third is too much. Over TLS
+        # the TCP transport below buffers some more, which the outbox does not count.
         assert flushes == 3 if service.tls is None else flushes <= 5
         assert max(waited) < 2 * (SMALL["max_outbox_size"] + LARGE)
         await watcher.until(lambda roster: not roster.peers)
@@ -61,6 +61,6 @@ async def test_who_reads_nothing_is_closed_when_an_outbox_more_has_come(small: d
 
 
 def _waiting(service: Service) -> int:
-    """The most bytes that wait in the process for one of its peers."""
+    """The bytes that wait in the process for a peer: the most of all peers."""
     peers = service.server.server_state.connections  # type: ignore[attr-defined]
     return max(one._transport.get_write_buffer_size() for one in peers if isinstance(one, WebSocketProtocol))

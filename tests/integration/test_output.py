@@ -1,4 +1,4 @@
-"""What `wg-orchestrator join` does when what it writes can't be written."""
+"""`wg-orchestrator join` when it can't write its output."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def joining(service: Endpoint, stdout: Any, *options: str, **environment: str) -
 
 
 def ended(folder: Path, stdout: Any, *options: str) -> tuple[int, str]:
-    """How a client has ended: its exit status and what is on standard error."""
+    """The exit status of a client, and its standard error."""
     with serving(folder) as service:
         process = joining(service, stdout, *options)
         _, said = process.communicate(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Pictures under packet loss: in a network namespace of their own, whose loopback loses packets at random."""
+"""Clients' pictures under packet loss, in a network namespace whose loopback loses packets at random."""
 
 import os
 import shutil
@@ -20,10 +20,11 @@ table inet loss {{
     }}
 }}
 """
-# A lost SYN costs seconds, and the service never knows: those get through.
-# What is lost is sent again after 20 ms instead of 200: five losses in a row would else outlast a ping's deadline,
-# and the service be right to give up the peer. The segments are Ethernet's: with loopback's of 64 KiB, a receive window
-# that losses have made smaller than one lets through a few KiB in a fraction of a second, and pings wait behind that.
+# SYN segments are never dropped: a lost one costs the client seconds before the service knows of it.
+# The kernel sends a lost segment again after 20 ms instead of 200. Otherwise five losses in a row could outlast the
+# ping timeout, and the service would rightly give up the peer. Segments have Ethernet's size: loopback's of 64 KiB may
+# be larger than a receive window that losses have shrunk. Then only a few KiB get through in a fraction of a second,
+# and pings wait behind them.
 _SET_UP = """
 ip link set lo mtu 1500 up && ip route change local 127.0.0.1 dev lo table local rto_min 20ms && echo "$1" | nft -f -
 """
@@ -31,7 +32,7 @@ _STORM = {"PICTURES_LOSSY": "yes", "PICTURES_SEED": "1"}
 
 
 def in_a_lossy_network(percent: int, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it where that share of all TCP segments is lost. The network is gone when the command has ended."""
+    """Run `command` in a network that loses `percent` of all TCP segments. The network ends with the command."""
     script = f'{{ {_SET_UP.strip()}; }} && shift && exec "$@"'
     return subprocess.run(
         ["unshare", "--net", "sh", "-c", script, "sh", _RULES.format(percent=percent), *command],

@@ -1,4 +1,4 @@
-"""What there is on the peers' port, by which names, and that whoever asks for anything else is counted and logged."""
+"""Which paths and hosts the peers' port answers for. A request for any other is refused, counted and logged."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""Whatever clients do, each picture that is drawn from the wire is the truth.
+"""Whatever clients do, each client's picture of its tenant is the truth.
 
-PICTURES_SEEDS=100 tries so many seeds; PICTURES_SEED=7 tries that one again.
+PICTURES_SEEDS=100 tries 100 seeds; PICTURES_SEED=7 tries seed 7 again.
 """
 
 import os
@@ -14,7 +14,7 @@ _SEED = os.environ.get("PICTURES_SEED")
 _SEEDS = [int(_SEED)] if _SEED else range(int(os.environ.get("PICTURES_SEEDS", "6")))
 _STEPS = int(os.environ.get("PICTURES_STEPS", "100"))
 _LOSSY = bool(os.environ.get("PICTURES_LOSSY"))
-"""A reset may be lost on its way: then only a ping tells."""
+"""A reset may be lost: then the service notices the end only by a ping."""
 
 
 @pytest.mark.parametrize("seed", _SEEDS)

@@ -1,4 +1,4 @@
-"""Why a connection ended, as the log and the metrics say it, is what happened."""
+"""The log and the metrics name the true reason why a connection ended."""
 
 from collections.abc import Callable
 from typing import Any

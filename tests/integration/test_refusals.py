@@ -84,7 +84,7 @@ async def test_no_connections_beyond_the_limit() -> None:
         await first.leave()
         with anyio.fail_after(PATIENCE):
             while await refused(service, "x") == (4005, "at capacity"):
-                pass  # The service has not heard of the ends yet.
+                pass  # The service has not noticed yet that the two have gone.
         await Client.join(service, 2)
 
 

@@ -1,4 +1,4 @@
-"""Every setting has its range: beyond it the start is refused in one line, at its ends the service runs."""
+"""Every setting has a range. A value beyond it stops the start with one line; at both ends the service runs."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ NEED_A_FREE_PORT = {"port", "metrics_port"}
 
 def ends(field: FieldInfo) -> tuple[Any, Any]:
     """The least and the greatest value."""
-    # A setting's own bound goes before that of its type.
+    # A setting's own bound comes after its type's bound in the metadata, and counts instead of it.
     least = [one.ge for one in field.metadata if isinstance(one, annotated_types.Ge)]
     greatest = [one.le for one in field.metadata if isinstance(one, annotated_types.Le)]
     return least[-1], greatest[-1]
@@ -33,9 +33,9 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(**options: str) -> str:
-    """The one line with which the start is refused."""
+    """The one line that says why the start is refused."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    # Were they not refused, the port would be.
+    # The host is not this machine's: if the options were accepted, listening would fail.
     result = click.testing.CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *arguments])
     assert isinstance(result.exception, SystemExit), result.exc_info
     assert result.exit_code == 2, result.output
@@ -64,7 +64,7 @@ async def test_the_service_runs_at_either_end_of_each_range(
             await websocket.send(join_message(1))
             await websocket.recv()
         except (OSError, WebSocketException):
-            pass  # So narrow a bound may let nobody in.
+            pass  # At such a bound the service may refuse every peer.
         service.server.force_exit = True
     assert [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
 
@@ -125,7 +125,7 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
 
 
 def no_file(path: Path) -> None:
-    # Whoever may read everything is refused this too.
+    # Even root can't read this file.
     path.symlink_to("/proc/self/mem")
 
 

@@ -1,4 +1,4 @@
-"""From the moment that a service lets its peers go: who may still come in, and who is still in."""
+"""A service that stops: from when on newcomers are refused, and when its peers have left."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ RESTART = (1012, "service restart")
 
 @asynccontextmanager
 async def beginning_to_stop(service: Service) -> AsyncIterator[None]:
-    """Nobody new can connect any more, and nobody has been closed yet."""
+    """Inside, the service accepts no new connections, and has not closed any peer yet."""
     sessions, reached, proceed = service.container.sessions(), asyncio.Event(), asyncio.Event()
     let_go = sessions._let_go
 
@@ -41,7 +41,7 @@ async def beginning_to_stop(service: Service) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def kept_from_ending(service: Service) -> AsyncIterator[None]:
-    """It has closed everybody, and waits for one who does not care."""
+    """Inside, the service has closed all peers, and waits for one that does not answer its close frame."""
     mute = await RawClient.join(service, 999, "mute")
     stopping = asyncio.create_task(service.stop())
     try:
@@ -63,7 +63,7 @@ async def test_who_was_closed_has_left_although_another_one_is_mute() -> None:
 
 
 async def test_while_peers_wait_for_their_turn_their_pictures_stay_as_they_were() -> None:
-    """With some of the leaves and joins of that time, and without others, they would be no moment's."""
+    """A picture with some of the joins and leaves of that time, but not all, would be true at no moment."""
     async with running(close_timeout=3600, shutdown_timeout=60, max_handshake_rate=10) as service:
         clients = [await Client.join(service, number) for number in range(1, 11)]
         for client in clients:

@@ -56,7 +56,7 @@ async def test_a_renewed_certificate_is_taken_up_without_dropping_anyone(tls: di
             while after is None:
                 try:
                     after = await Client.join(service, 2)
-                except ssl.SSLCertVerificationError:  # Not taken up yet.
+                except ssl.SSLCertVerificationError:  # The service has not loaded the renewed certificate yet.
                     await asyncio.sleep(0.02)
         assert (subject(before), subject(after)) == ("first", "second")
         assert (await before.hear())["virtual_ip"] == after.virtual_ip

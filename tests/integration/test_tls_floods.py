@@ -1,4 +1,4 @@
-"""What a hostile client does with TLS itself: handshakes that stall, records that are cut up or carry nothing."""
+"""A client that attacks by TLS itself: handshakes that stall, records that are cut up or carry no data."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from tests.integration.service import PATIENCE, Client, Endpoint, handshake, joi
 from tests.tls_records import ALERT, HANDSHAKE, KEY_UPDATE, WARNING, RecordClient
 
 _BEGINNINGS = [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
-"""Of a TLS handshake: nothing, amid a record's header, amid a ClientHello."""
+"""Beginnings of a TLS handshake: no byte, and up to the middle of a record's header or of a ClientHello."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def tls(tmp_path: Path) -> dict[str, Any]:
 
 @contextmanager
 def stalled(service: Endpoint, count: int) -> Iterator[list[socket.socket]]:
-    """Connections that begin a TLS handshake, each in its way, and leave it at that."""
+    """Connections that have sent one of _BEGINNINGS and send no more."""
     connections = []
     try:
         for number in range(count):
@@ -42,7 +42,7 @@ def stalled(service: Endpoint, count: int) -> Iterator[list[socket.socket]]:
 
 
 async def is_cut(connection: socket.socket) -> bool:
-    """Return when it is."""
+    """Return True when the service has cut the connection."""
     connection.setblocking(False)
     with anyio.fail_after(PATIENCE), suppress(ConnectionResetError):
         while await asyncio.get_running_loop().sock_recv(connection, 4096):
@@ -114,7 +114,7 @@ async def test_what_is_no_tls_is_cut_and_counted(tls: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 async def test_a_tls_handshake_that_is_dribbled_is_cut_short(tls: dict[str, Any], size: int) -> None:
-    """It may have as many pieces as a request: 256."""
+    """A handshake may come in as many pieces as a request: 256."""
     async with running(request_timeout=600, **tls) as service:
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(b"\x16\x03\x01\x40\x00")
@@ -198,7 +198,7 @@ async def _close_frame(member: RecordClient) -> bytes:
 async def test_a_member_that_sends_records_without_meaning_is_out(
     tls: dict[str, Any], tmp_path: Path, content: bytes, kind: int
 ) -> None:
-    """OpenSSL itself takes a few of these in a row, and then breaks off: told by an alert, or cut."""
+    """OpenSSL accepts a few such records in a row. Then it fails, and the member gets an alert or is cut."""
     async with running(**tls) as service:
         member = await _member(service, tmp_path)
         watcher = await Client.join(service, 2)

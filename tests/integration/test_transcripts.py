@@ -1,4 +1,4 @@
-"""Protocol v1 is the same to the byte, whatever becomes of the code: see `transcripts`."""
+"""Protocol v1 stays the same to the byte, however the code changes: see `transcripts`."""
 
 import re
 from pathlib import Path

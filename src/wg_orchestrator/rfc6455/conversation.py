@@ -1,5 +1,5 @@
-"""One WebSocket as its server sees it, RFC 6455 without extensions. No I/O and no clock: whoever has these tells a
-`Conversation` what has happened, and does what it says.
+"""The server's side of one WebSocket: RFC 6455 without extensions, without I/O and without a clock. The caller has
+these: it tells a `Conversation` what has happened, and does what the answer says.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,19 +11,19 @@ from wg_orchestrator.rfc6455.frames import FrameReader, Opcode, Violation, close
 from wg_orchestrator.rfc6455.handshake import Handshake, refusal
 
 ABNORMAL = 1006
-"""In the place of a close code: there was no close frame (RFC 6455, section 7.1.5)."""
+"""Stands for a close code if the connection ended without a close frame (RFC 6455, section 7.1.5)."""
 
 
 class _Singletons(Enum):
-    # There is one of each. Enum's own hash is a call of Python for each look into a table.
+    # Each member exists once, so its identity is its hash. Enum's own hash is Python code: slow in a table's lookups.
     __hash__ = object.__hash__
 
 
 class Phase(_Singletons):
     CONNECTING = "the handshake has no answer yet"
     OPEN = "both sides may send"
-    CLOSING = "our close frame is out, and only the answer to it matters"
-    DRAINING = "nothing matters that may still come: the end of the TCP connection is awaited"
+    CLOSING = "we have sent a close frame, and ignore all but the client's"
+    DRAINING = "we ignore all that still comes, and wait for the end of the TCP connection"
     CLOSED = "the TCP connection is gone"
 
 
@@ -33,13 +33,13 @@ class Step(_Singletons):
     CLOSE = "we send a close frame"
     HEAR_CLOSE = "a close frame has come"
     BREAK = "the client has broken RFC 6455, or a limit"
-    HEAR_END = "the end of the client's stream has come"
+    HEAR_END = "the client has ended its stream"
     GIVE_UP = "we wait no longer"
     LOSE = "the TCP connection is lost"
 
 
-# What each frame and each notice asks for is looked up once: to look into an enum costs as much as a call before Python
-# 3.12.
+# Looked up once, because each frame and each notice needs them: before Python 3.12, to read a member of an Enum costs
+# as much as a function call.
 CONNECTING: Final = Phase.CONNECTING
 OPEN: Final = Phase.OPEN
 
@@ -73,17 +73,17 @@ TRANSITIONS: Mapping[Phase, Mapping[Step, Phase]] = {
     },
     Phase.CLOSED: {},
 }
-"""A step that is not in a phase's row is too late, or too early, and changes nothing."""
+"""Where each step leads. A step that is not in a phase's row is too late or too early there, and changes nothing."""
 
 
 class Tcp(Enum):
-    """What is to become of the TCP connection."""
+    """What the caller has to do with the TCP connection."""
 
-    READ_ON = "the client has to answer"
-    HALF_CLOSE = "we have said all, and what still comes is waited out"
-    CLOSE = "as soon as all is sent"
-    ABORT = "at once"
-    NOTHING = "it ends by itself"
+    READ_ON = "keep it open and read: the client has to answer"
+    HALF_CLOSE = "end our direction, and wait until the client ends its own"
+    CLOSE = "close it as soon as all is sent"
+    ABORT = "close it at once"
+    NOTHING = "nothing: it ends by itself"
 
 
 ENDINGS: Mapping[Step, Tcp] = {
@@ -95,7 +95,7 @@ ENDINGS: Mapping[Step, Tcp] = {
     Step.GIVE_UP: Tcp.ABORT,
     Step.LOSE: Tcp.NOTHING,
 }
-"""All steps but ACCEPT are towards the end."""
+"""What each step towards the end means for the TCP connection. ACCEPT is the only step that is not one of them."""
 
 
 _REFUSED = Close(ABNORMAL, "refused")
@@ -108,8 +108,8 @@ _PING, _PONG = Opcode.PING, Opcode.PONG
 
 
 class Ending(NamedTuple):
-    """A step towards the end: send `wire`, do with the TCP connection what ENDINGS says, and tell whoever lives on the
-    conversation that it is over, and by what `cause`. No cause: that was told before.
+    """A step towards the end. The caller sends `wire`, does with the TCP connection what ENDINGS says, and reports the
+    end and its `cause` to the connection's user. No cause: an earlier step has already reported the end.
     """
 
     step: Step
@@ -118,27 +118,29 @@ class Ending(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is to be sent."""
+    """The caller sends `wire`: the pong that answers a ping."""
 
     wire: bytes
 
 
 class Sign(Enum):
     ALIVE = auto()
-    """Our last ping was answered: the client has read all that came before it."""
+    """The client has answered our last ping: it has read all that we sent before that."""
     NOTHING = auto()
-    """A frame that says nothing to anybody."""
+    """The frame needs no action."""
 
 
 ALIVE: Final = Sign.ALIVE
 NOTHING: Final = Sign.NOTHING
 
 Event: TypeAlias = str | bytes | Reply | Sign | Ending
-"""A str or bytes is a whole message, to be handed up."""
+"""What a frame leads to. A str or bytes is a whole message for the connection's user."""
 
 
 class Conversation:
-    """Knows what phase a WebSocket is in, and what may be said in it. After its end `cause` says what ended it."""
+    """Knows a WebSocket's phase, and what may be sent in it. From the first step towards the end on, `cause` says what
+    ended it.
+    """
 
     __slots__ = ("_handshake", "_ping", "_reader", "cause", "phase")
 
@@ -149,10 +151,10 @@ class Conversation:
         self._reader: FrameReader | None = FrameReader(max_message_size, max_fragments)
         self._ping = b""
 
-    # What we do. None: it is too late for that, or too early.
+    # What we do. None: it is too late or too early for this step, and nothing is to be done.
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> bytes | None:
-        """Accept the handshake; return what to send."""
+        """Accept the handshake. Returns the 101 response to send."""
         if self._handshake is None or not self._take(Step.ACCEPT):
             return None
         wire = self._handshake.accept(headers, subprotocol)
@@ -160,7 +162,7 @@ class Conversation:
         return wire
 
     def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Ending | None:
-        """Answer the handshake with this HTTP response."""
+        """Answer the handshake with this HTTP response instead of 101."""
         if Step.REFUSE not in TRANSITIONS[self.phase]:
             return None
         return self._end(Step.REFUSE, _REFUSED, refusal(status, headers, body))
@@ -171,7 +173,7 @@ class Conversation:
         return self._end(Step.CLOSE, close, close_frame(close.code, close.reason))
 
     def ping(self, payload: bytes) -> bytes | None:
-        """Ask for a sign of life; return what to send. Whoever can't guess `payload` can't give one before."""
+        """Returns a ping to send. A client that can't guess `payload` can't answer before it has read the ping."""
         if self.phase is not OPEN:
             return None
         self._ping = payload
@@ -180,7 +182,7 @@ class Conversation:
     def give_up(self, reason: str) -> Ending | None:
         return self._end(Step.GIVE_UP, Close(ABNORMAL, reason))
 
-    # What happens to us
+    # What happens to the connection
 
     def hear_end(self) -> Ending | None:
         return self._end(Step.HEAR_END, _END_OF_STREAM)
@@ -194,21 +196,21 @@ class Conversation:
         return self._end(Step.BREAK, close, close_frame(close.code, close.reason) if self.phase is OPEN else b"")
 
     def hold(self, data: bytes) -> None:
-        """Keep what comes before the handshake has its answer for the first `read` after it."""
+        """Keep `data`, which has come before the handshake's answer. The first `read` after the answer gets it."""
         if self._reader is not None:
             self._reader.hold(data)
 
     @property
     def is_holding(self) -> bool:
-        """Whether there is something to `read` that has come before."""
+        """Whether bytes that came earlier wait for the next `read`."""
         return self._reader is not None and self._reader.pending != b""
 
     def read(self, data: bytes) -> Iterable[tuple[Opcode, bytes]]:
-        """The frames that `data` completes, each to be heard before the next is asked for. Raises Violation."""
+        """Yield the frames that `data` completes. Call `hear` for each before you take the next. Raises Violation."""
         return () if self._reader is None else self._reader.feed(data)
 
     def hear(self, opcode: Opcode, payload: bytes) -> Event:
-        """What follows from a frame. Raises Violation."""
+        """Returns what the caller has to do about a frame. Raises Violation."""
         if opcode is _CLOSE:
             code, _ = parse_close(payload)
             answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is OPEN else b""

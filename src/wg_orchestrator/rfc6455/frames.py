@@ -2,12 +2,12 @@ from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 
-# RFC 6455, the server's side of it: client frames are masked, server frames are not, extensions are never agreed on.
+# The server's side of RFC 6455: client frames are masked, server frames are not, and no extension is ever accepted.
 
 MAX_CLOSE_REASON = 123
 _MAX_CONTROL = 125
 _CONTROL = 0x08
-"""The bit of an opcode that control frames have (section 5.5)."""
+"""This bit of an opcode marks a control frame (section 5.5)."""
 _U16 = Struct("!H")
 _U64 = Struct("!Q")
 
@@ -27,7 +27,7 @@ _OPCODES = {opcode.value: opcode for opcode in Opcode}
 
 
 class Violation(Exception):
-    """The client broke RFC 6455 or a limit: the connection is to be closed with this code and reason."""
+    """The client broke RFC 6455 or a limit. The server has to close the connection with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ def frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def frame_header(opcode: Opcode, size: int) -> bytes:
-    """What goes before a payload of `size` bytes, to make it one whole server frame."""
+    """The header that makes a payload of `size` bytes one whole server frame."""
     if size < 126:
         return bytes((0x80 | opcode, size))
     if size < 65536:
@@ -55,7 +55,7 @@ def header_size(wire: bytes) -> int:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame. `reason` has at most 123 bytes in UTF-8 (section 5.5)."""
+    """A close frame. Raises ValueError if `reason` has more than 123 bytes in UTF-8 (section 5.5)."""
     payload = _U16.pack(code) + reason.encode()
     if len(payload) > _MAX_CONTROL:
         raise ValueError(f"a close reason has at most {MAX_CLOSE_REASON} bytes: {reason!r}")
@@ -63,13 +63,13 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """The code and reason of a close frame; 1005 stands for none (section 7.1.5). Raises Violation."""
+    """The code and reason of a close frame; 1005 if it has no code (section 7.1.5). Raises Violation."""
     if not payload:
         return 1005, ""
     if len(payload) == 1:
         raise Violation(1002, "half a close code")
     (code,) = _U16.unpack_from(payload)
-    # Section 7.4.2, and the codes registered since: 1012 to 1014.
+    # Section 7.4, and the codes that were registered later: 1012 to 1014.
     if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         raise Violation(1002, "unknown close code")
     return code, decode_text(payload[2:])
@@ -86,7 +86,8 @@ def decode_text(payload: bytes) -> str:
 class FrameReader:
     """Turns what a client sends into frames, and fragments into whole messages.
 
-    Holds at most one message of `max_size` bytes and one frame of it, however they are cut into pieces.
+    After each `feed` it holds at most `max_size` bytes of a message, one header and one control frame, however the
+    bytes were cut into pieces.
     """
 
     __slots__ = ("_fragmented", "_fragments", "_max_fragments", "_max_size", "_room", "pending")
@@ -96,7 +97,7 @@ class FrameReader:
         self._max_fragments = max_fragments
         self._room = max_fragments
         self.pending = b""
-        """What has come and makes no frame yet."""
+        """Bytes that do not make a whole frame yet."""
         self._fragmented: Opcode | None = None
         self._fragments = b""
 
@@ -106,7 +107,7 @@ class FrameReader:
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         """Yield what `data` completes, in order: TEXT and BINARY with whole messages, control frames as they come,
-        and CONTINUATION with no payload for a fragment that completes nothing, so that the receiver can count it.
+        and CONTINUATION without a payload for a fragment that completes no message, so that the caller can count it.
 
         Raises Violation: 1002 for a frame that RFC 6455 forbids, 1009 for a message over the limit, 1008 for one in
         too many fragments.

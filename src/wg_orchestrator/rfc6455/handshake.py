@@ -18,7 +18,7 @@ _SWITCHING = (
 
 
 class BadHandshake(Exception):
-    """The request is no opening handshake (RFC 6455, section 4.2.1); `status` and `headers` are the answer."""
+    """The request is no valid opening handshake (RFC 6455, section 4.2.1). Answer with `status` and `headers`."""
 
     def __init__(self, reason: str, status: int = 400, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(reason)
@@ -36,11 +36,11 @@ class Request:
     headers: Headers
 
     def wants_websocket(self) -> bool:
-        """Whether it asks to be upgraded (RFC 9110, section 7.8) to a WebSocket."""
+        """Whether it asks for an upgrade (RFC 9110, section 7.8) to a WebSocket."""
         return b"websocket" in _tokens(self.headers, b"upgrade") and b"upgrade" in _tokens(self.headers, b"connection")
 
     def has_body(self) -> bool:
-        """Whether a body is to come after it (RFC 9112, section 6)."""
+        """Whether a body follows the head (RFC 9112, section 6)."""
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 return True
@@ -53,7 +53,7 @@ class Handshake:
     __slots__ = ("_key",)
 
     def __init__(self, request: Request) -> None:
-        """Raises BadHandshake."""
+        """Raises BadHandshake if `request` is not a valid one."""
         fields, names = dict(request.headers), [name for name, _ in request.headers]
         if names.count(b"host") != 1:
             raise BadHandshake("Host is given once")  # RFC 9112, section 3.2
@@ -70,19 +70,19 @@ class Handshake:
             nonce = binascii.a2b_base64(self._key)
         except binascii.Error as error:
             raise BadHandshake("Sec-WebSocket-Key is base64") from error
-        # 24 characters that make 16 bytes leave no room for any that is not base64.
+        # The decoder skips characters that are not base64. 24 characters that make 16 bytes contain none.
         if len(nonce) != 16 or len(self._key) != 24:
             raise BadHandshake("Sec-WebSocket-Key is 16 bytes")
 
     def accept(self, headers: Iterable[tuple[bytes, bytes]] = (), subprotocol: str | None = None) -> bytes:
-        """The 101 response (section 4.2.2). Extensions are never agreed on."""
+        """The 101 response (section 4.2.2). It never accepts an extension."""
         digest = binascii.b2a_base64(hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest(), newline=False)
         chosen = [(b"sec-websocket-protocol", subprotocol.encode())] if subprotocol else []
         return _SWITCHING % (digest, _fields([*chosen, *headers]))
 
 
 def websocket_scope(request: Request, scheme: str, client: str, root_path: str) -> dict[str, Any]:
-    """The ASGI scope of a WebSocket that is asked for: https://asgi.readthedocs.io/en/latest/specs/www.html."""
+    """The ASGI scope for a WebSocket handshake: https://asgi.readthedocs.io/en/latest/specs/www.html."""
     raw_path, _, query_string = request.target.partition(b"?")
     return {
         "type": "websocket",
@@ -105,8 +105,8 @@ def websocket_scope(request: Request, scheme: str, client: str, root_path: str) 
 
 
 def host_name(host: str) -> str:
-    """The name in a Host field (RFC 9110, section 7.2): without port and final dot, in lower case. An IPv6 address is
-    in brackets there, and in its shortest form here.
+    """The name in a Host field (RFC 9110, section 7.2), in lower case, without the port and one final dot. An IPv6
+    address keeps its brackets and gets its shortest form; the result is empty if it is not a valid address.
     """
     if host.startswith("["):
         inner = host[1:].partition("]")[0]

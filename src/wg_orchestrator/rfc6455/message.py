@@ -4,7 +4,9 @@ from wg_orchestrator.rfc6455.frames import Opcode, frame, frame_header, header_s
 
 
 class Text:
-    """One text message, framed once for however many receivers. It is in memory once: a welcome may be a megabyte."""
+    """One text message. It is framed once, and all receivers get the same bytes. Only the frame stays in memory: a
+    welcome may be a megabyte.
+    """
 
     __slots__ = ("frame",)
 
@@ -13,7 +15,9 @@ class Text:
 
     @classmethod
     def of_parts(cls, parts: list[bytes], separator: bytes) -> "Text":
-        """The message of these parts, at least one, with the separator between them. The list is used up."""
+        """The message of these parts, with the separator between them. There is at least one part. This changes the
+        list, so the caller can't use it again.
+        """
         size = sum(map(len, parts)) + len(separator) * (len(parts) - 1)
         parts[0] = frame_header(Opcode.TEXT, size) + parts[0]
         text = cls.__new__(cls)
@@ -22,7 +26,7 @@ class Text:
 
     @property
     def payload(self) -> bytes:
-        """A copy."""
+        """A copy of the payload."""
         return self.frame[header_size(self.frame) :]
 
 

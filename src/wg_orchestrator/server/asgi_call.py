@@ -16,11 +16,13 @@ logger = logging.getLogger("wg_orchestrator.websocket")
 Event = MutableMapping[str, Any]
 
 _OVERDUE = "wg_orchestrator.overdue"
-"""Among the types of a call's events, ours alone: the first message is overdue."""
+"""An event type of our own, not of ASGI: the first message has not come in time."""
 
 
 class Called(Protocol):
-    """The connection that an ASGI call is of. What it is too late for, raises Gone; `close` then does nothing."""
+    """The connection that an ASGI call serves. If it is too late, `open`, `respond` and `write` raise Gone, and `close`
+    does nothing.
+    """
 
     @property
     def is_connecting(self) -> bool:
@@ -37,10 +39,10 @@ class Called(Protocol):
 
 
 class AsgiCall:
-    """The first life of a connection: an ASGI call, with its task, its queue and its scope.
+    """The ASGI call that a connection begins with: its task, its queue and its scope.
 
-    https://asgi.readthedocs.io/en/latest/specs/www.html#websocket. It ends when the application returns; if the
-    connection was handed over by then, that goes on without it.
+    https://asgi.readthedocs.io/en/latest/specs/www.html#websocket. The call ends when the application returns. If the
+    application has handed the connection over by then, the connection goes on without the call.
     """
 
     __slots__ = ("_connection", "_denial", "_drained", "_is_paused", "_loop", "_receiver", "_unread")
@@ -60,10 +62,10 @@ class AsgiCall:
             await app(scope, self.receive, self.send)
             ending = Close(1000, "")
         except Gone:
-            ending = Close(1000, "")  # What the application still had to say, nobody is there to hear.
+            ending = Close(1000, "")  # The client went first. That is no error of the application.
         except Exception:
             logger.exception("exception in the ASGI application")
-        finally:  # Also when the call was cancelled.
+        finally:  # Also if the call was cancelled.
             self._connection.call_ended(ending)
 
     # What the connection says
@@ -97,7 +99,7 @@ class AsgiCall:
             self._receiver = self._loop.create_future()
             await self._receiver
         event = self._unread[0]
-        if event["type"] != "websocket.disconnect":  # That one is the answer for ever after.
+        if event["type"] != "websocket.disconnect":  # A disconnect stays: each later `receive` returns it.
             self._unread.popleft()
         if self._is_paused and not self._unread:
             self._is_paused = False
@@ -105,7 +107,7 @@ class AsgiCall:
         return event
 
     async def first_message(self) -> str | bytes:
-        """Raises TimeoutError when it is overdue, Gone when there will be none."""
+        """The client's first message. Raises TimeoutError if it is overdue, Gone if the connection has ended."""
         event = await self.receive()
         if event["type"] == _OVERDUE:
             raise TimeoutError
@@ -114,7 +116,7 @@ class AsgiCall:
         return _message(event)
 
     def messages(self) -> Iterator[str | bytes]:
-        """What has come and was not received."""
+        """The messages that have come and that the application has not received."""
         return (_message(event) for event in self._unread if event["type"] == "websocket.receive")
 
     async def send(self, event: Event) -> None:

@@ -1,2 +1,2 @@
 class CannotStart(Exception):
-    """What the settings ask for can't be had."""
+    """The service can't start with its settings. The message says why."""

@@ -14,29 +14,29 @@ MAX_FILE_SIZE = 2**20
 
 
 class BadCertificate(Exception):
-    """A certificate and key that TLS can't be spoken with."""
+    """The certificate and key can't be used for TLS."""
 
 
 class Certificate:
-    """The service's TLS certificate and its key, as files that somebody renews.
+    """The service's TLS certificate and its key, from files that somebody renews.
 
-    A renewed pair is for the connections to come: those that there are keep theirs.
+    New connections use the renewed pair; existing connections keep theirs.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Both in PEM, the certificate with its chain. Raises BadCertificate."""
+        """Both files are PEM, the certificate with its chain. Raises BadCertificate."""
         self._files = certificate, key
         self._changed: tuple[int, ...] = ()
         self.context = self._new_context()
         self.refresh()
 
     def refresh(self) -> bool:
-        """Take up the files if they have changed, and say so. Raises BadCertificate; then the former ones stay."""
+        """Load the files if they have changed; return whether so. Raises BadCertificate, and keeps the old pair."""
         try:
             changed = tuple(time for file in self._files for time in _version(file))
             if changed == self._changed:
                 return False
-            # Tried first on a context that nobody uses: half of a pair that do not fit would stay in this one.
+            # First into a context that nobody uses: if certificate and key do not fit, OpenSSL keeps the certificate.
             for context in (self._new_context(), self.context):
                 context.load_cert_chain(*self._files, password=_no_password)
         except (OSError, ValueError) as error:  # ssl.SSLError is one of these.
@@ -47,7 +47,7 @@ class Certificate:
         return True
 
     def renew(self) -> None:
-        """`refresh`, and have the log say what came of it."""
+        """`refresh`, and log a renewal or a failure."""
         try:
             if self.refresh():
                 logger.info("certificate renewed")
@@ -58,13 +58,14 @@ class Certificate:
     def _new_context() -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2 has it: a handshake's work for a few bytes, over and over.
+        # In TLS 1.2 a client can ask for one handshake after the other, each with a few bytes.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         return context
 
 
 def certificate_of(settings: Settings) -> Certificate | None:
-    """What to speak TLS with. Raises CannotStart."""
+    """The certificate that the settings name; None if they name none. Raises CannotStart."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     try:
@@ -74,7 +75,9 @@ def certificate_of(settings: Settings) -> Certificate | None:
 
 
 def _version(file: Path) -> tuple[int, int]:
-    """What changes when `file` does. Raises OSError, or ValueError for what OpenSSL would read without an end."""
+    """A value that changes when `file` changes. Raises OSError, or ValueError if `file` is too large or not a regular
+    file: OpenSSL would read a device without an end.
+    """
     status = file.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_SIZE:
         raise ValueError(f"{file} is not a file of at most {MAX_FILE_SIZE} bytes")
@@ -82,5 +85,5 @@ def _version(file: Path) -> tuple[int, int]:
 
 
 def _no_password() -> str:
-    """In the place of OpenSSL's own question, which waits at the terminal for an answer."""
+    """Called for an encrypted key. Without it OpenSSL asks at the terminal for a password, and waits."""
     raise ValueError("the key is encrypted")

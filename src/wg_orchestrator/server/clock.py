@@ -7,14 +7,15 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 
 BEAT = 0.1
-"""Seconds between two beats of the event loop's heart."""
+"""Seconds between two calls of `LoopClock.beat`."""
 STALL = 0.5
-"""Seconds without a beat from which on the loop was held up: stopped, swapped out, or busy."""
+"""After more than this many seconds without a beat, the loop was held up: stopped, swapped out, or busy."""
 
 
 def real_time() -> float:
-    """Seconds of a clock that never stands still: not in a stopped process, not in a suspended machine (where there is
-    CLOCK_BOOTTIME, clock_gettime(2)), and not within a turn of the event loop, whose own time is that of its start.
+    """Seconds of a clock that never stands still. It goes on while the process is stopped, and while the machine is
+    suspended if there is CLOCK_BOOTTIME (clock_gettime(2)). It also goes on within a turn of the event loop; uvloop's
+    own time is that of the turn's start.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
 
@@ -23,29 +24,32 @@ _HAS_BOOT_TIME = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class LoopClock:
-    """Real time, less the time in which the process was stopped.
+    """Real time, less the stalls: the time in which the process or its machine was stopped.
 
-    While a process is stopped, or its machine is, peers can't be heard: each would be out for a silence that was ours.
-    By this clock no time has passed. Time in which the loop was busy does count, or whoever keeps it busy would keep
-    all deadlines from coming; it is told apart by the CPU time that it took.
+    In a stall the process can't read what peers send. By real time all of them would be overdue afterwards, although
+    none was silent. By this clock no time passes in a stall.
+
+    Time in which the loop is busy does count. Otherwise a client that keeps the loop busy could put off all deadlines.
+    The clock tells busy time from a stall by the CPU time that the thread has used.
     """
 
     def __init__(self, stall: float = STALL) -> None:
         self.stall = stall
         self.stalled = 0.0
-        """Seconds of all stops so far, as of the last call of `time`. What peers sent meanwhile came all at once."""
+        """Seconds of all stalls up to the last call of `time`. What peers sent in a stall arrives all at once after it.
+        """
         self._cpu_time = 0.0
         self._last_beat: float | None = None
 
     def beat(self) -> float:
-        """To be called every BEAT seconds, for as long as stalls are to be noticed. How late it is, in seconds."""
+        """Call this every BEAT seconds, or stalls go unnoticed. Returns how late the call is, in seconds."""
         now, last = real_time(), self._last_beat
         self.time()
         self._last_beat, self._cpu_time = now, time.thread_time()
         return 0.0 if last is None else max(0.0, now - last - BEAT)
 
     def stop(self) -> None:
-        """There will be no more beats: from now on all time counts."""
+        """Expect no more beats: from now on all time counts."""
         self._last_beat = None
 
     def time(self) -> float:
@@ -58,13 +62,13 @@ class LoopClock:
 
 
 class Deadlines(Generic[Item]):
-    """Items that all have the same time for something: one timer serves them all, whoever came first is first due."""
+    """Items that all have the same timeout. One timer serves them all; the item that was added first is due first."""
 
     def __init__(
         self, clock: LoopClock, timeout: float, on_due: Callable[[Item], None], max_items: float = math.inf
     ) -> None:
-        """`on_due` is called with each item that has been here for `timeout` seconds, and is out by then. Of more than
-        `max_items` the first is due at once.
+        """An item that has been here for `timeout` seconds is removed, and then `on_due` is called with it. If there
+        are more than `max_items`, the oldest is due at once.
         """
         self._max_items = max_items
         self._clock = clock
@@ -77,7 +81,7 @@ class Deadlines(Generic[Item]):
         return len(self._due)
 
     def add(self, item: Item) -> None:
-        """Give `item`, which is not here, its time."""
+        """Start the timeout of `item`, which must not be here yet."""
         self._due[item] = self._clock.time() + self._timeout
         if self._timer is None:
             self._arm(self._timeout)
@@ -85,7 +89,7 @@ class Deadlines(Generic[Item]):
             self.shrink(self._max_items)
 
     def shrink(self, most: float) -> None:
-        """Of more than `most` items the first ones are due at once."""
+        """Have the oldest items be due at once, until at most `most` are left."""
         while len(self._due) > most:
             first = next(iter(self._due))
             del self._due[first]
@@ -101,8 +105,9 @@ class Deadlines(Generic[Item]):
     def _look(self, expected: float) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() - expected > self._clock.stall:
-            # A loop looks at its timers first. What has come meanwhile is read before anybody is judged: once, as a
-            # loop that is always late would put it off for ever. The first of two turns may not have polled yet.
+            # The loop was held up, and runs its timers before it reads its sockets. So let it read first what has come
+            # meanwhile. `math.inf`: only once, as a loop that is always late would put this off for ever. It takes two
+            # turns, because the loop may begin the first one without polling its sockets.
             self._timer = loop.call_soon(loop.call_soon, self._look, math.inf)
             return
         self._timer = None
@@ -118,7 +123,7 @@ class Deadlines(Generic[Item]):
 
 
 class OneDeadline:
-    """Who owes one thing at the most at a time."""
+    """A member of at most one of the `Deadlines` at a time."""
 
     __slots__ = ("_deadline",)
 
@@ -126,7 +131,7 @@ class OneDeadline:
         self._deadline: Deadlines[Any] | None = None
 
     def _await(self, deadline: Deadlines[Any] | None) -> None:
-        """Owe this now, and nothing else; None is nothing at all."""
+        """Leave the former `Deadlines`, and enter `deadline` unless it is None."""
         if self._deadline is not None:
             self._deadline.discard(self)
         self._deadline = deadline

@@ -40,7 +40,7 @@ class ServerContext:
         websockets: ASGIApp | None = None,
     ) -> None:
         """`config` is loaded. `max_files` is how many files the process may have open. `websockets` is the application
-        that WebSockets are for, unless it is the one of all requests.
+        for WebSockets; by default it is the one of `config`.
         """
         self.config = config
         self.app: ASGIApp = websockets or config.loaded_app
@@ -61,32 +61,34 @@ class ServerContext:
         self.closings = Deadlines[Upgraded](clock, limits.close_timeout, lambda one: one.close_overdue())
 
     def make_room(self, file: int) -> None:
-        """Let a new connection, which has this file number, have no less room for those that wait in vain: half of the
-        last eighth may be without a request, half without a join, and who has been closed has been told so.
+        """Make room for a new connection with this file number. While the gate is crowded, at most `gate.few`
+        connections may be without a request, as many without a join, and as many closing. The oldest others are ended.
         """
+        # `few` is about half of the last eighth of the places: one half for requests, one for joins. A connection that
+        # is closing may be cut at any time, as its client has been told why.
         if self.gate.is_crowded(file):
             for waiting in (self.requests, self.joins, self.closings):
                 waiting.shrink(self.gate.few)
 
     @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The one event loop that all of them run on. To ask for it costs a system call before Python 3.12."""
+        """The event loop of all connections. It is kept: to ask for it costs a system call before Python 3.12."""
         return asyncio.get_running_loop()
 
     def start(self, call: Coroutine[Any, Any, None]) -> None:
-        """Have an ASGI call run as a task that the server knows of."""
+        """Run an ASGI call as a task. The server waits for its tasks when it stops."""
         task = self.loop.create_task(call)
         self.state.tasks.add(task)
         task.add_done_callback(self.state.tasks.discard)
 
     def is_out_of_memory(self, source: str) -> bool:
-        """Whether whoever asks to join now has to be refused; then that is told of."""
+        """Whether memory is full, so that a join has to be refused. If so, count and log the refusal."""
         if self.gate.memory_is_full:
             self.telemetry.refused(AT_CAPACITY.reason, source)
         return self.gate.memory_is_full
 
     def forget(self, connection: Any, source: str) -> None:
-        """The connection, which the gate has counted as that source's, is lost."""
+        """Forget a lost connection that the gate has counted for `source`."""
         self.state.connections.discard(connection)
         self.gate.leave()
         self.gate.discount(source)

@@ -18,10 +18,10 @@ from wg_orchestrator.wire import close_codes as closes
 
 
 class ConversationProtocol(OneDeadline, asyncio.Protocol):
-    """A WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps the time.
+    """A WebSocket on asyncio's callbacks: does what its `Conversation` says, and keeps its deadlines.
 
-    Nothing waits for a flush that the client could withhold: a closing connection is aborted after a timeout, and so is
-    one that leaves a ping unanswered.
+    A client that does not read can't keep its connection open: a connection is aborted if its closing takes longer than
+    the close timeout, or if a ping is not answered within the ping timeout.
     """
 
     __slots__ = ("_budget", "_context", "_conversation", "_source", "_transport")
@@ -35,7 +35,7 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
         self._conversation = Conversation(handshake, limits.max_message_size, limits.max_fragments)
         self._budget = RateBudget(limits.max_frame_rate, context.clock.stalled)
 
-    # What whoever lives on this connection is told
+    # What the subclass is told
 
     @abstractmethod
     def _hear(self, message: str | bytes) -> None:
@@ -47,7 +47,7 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
 
     @abstractmethod
     def _over(self, ending: Ending, cause: Close) -> None:
-        """Nothing can be said any more. Called once."""
+        """From now on nothing can be sent. Called once."""
 
     # asyncio's callbacks
 
@@ -70,7 +70,7 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
             self._transport.pause_reading()
             return
         try:
-            self._count()  # Each read: a frame that comes byte by byte costs us as much as as many frames.
+            self._count()  # Count each read, too: a frame that comes byte by byte costs us as much as many frames.
             for number, (opcode, payload) in enumerate(conversation.read(data)):
                 if number:
                     self._count()
@@ -100,7 +100,7 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
             case _:
                 assert_never(event)
 
-    # What is said. `close` does nothing if it is too late; all else raises Gone.
+    # What we send. If it is too late, `open`, `respond` and `write` raise Gone, and `close` does nothing.
 
     @property
     def is_connecting(self) -> bool:
@@ -141,10 +141,10 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    # What is due
+    # What the deadlines call
 
     def ping(self) -> None:
-        # A payload that can't be guessed: the pong proves that the peer has read all that came before it.
+        # The client can't guess the payload, so its pong proves that it has read all that we sent before the ping.
         wire = self._conversation.ping(random.getrandbits(32).to_bytes(4, "big"))
         if wire is not None:
             self._context.telemetry.outbox(self._transport.get_write_buffer_size())
@@ -158,7 +158,7 @@ class ConversationProtocol(OneDeadline, asyncio.Protocol):
         self._finish(self._conversation.give_up("close timeout"))
 
     def _finish(self, ending: Ending | None) -> None:
-        """Take this step towards the end."""
+        """Do what a step towards the end asks for."""
         if ending is None:
             return
         if ending.wire:

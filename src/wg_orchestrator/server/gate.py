@@ -9,14 +9,14 @@ from wg_orchestrator.settings import GateLimits
 _RESERVED_FILES = 128
 _FEW = 16
 _IPV6_SITE = 64
-"""Bits of an IPv6 address that one site holds all addresses of (RFC 6177): they count as one source."""
+"""Leading bits of an IPv6 address that name a site (RFC 6177). All addresses of a site count as one source."""
 MAX_SOURCES = 1 << 16
-"""Of how many sources the handshakes are kept apart: that takes some ten megabytes."""
+"""Sources that have a handshake counter of their own. So many counters take some ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """The answer to a request that may not become a WebSocket: an HTTP status and a fixed phrase."""
+    """Why a request or a connection is refused: an HTTP status and a fixed phrase."""
 
     status: int
     reason: str
@@ -31,38 +31,39 @@ BUSY = Denial(503, "too many handshakes")
 class Gate:
     """Counts the connections to one server, and says which of them may go on.
 
-    What it counts by is the source: the address of the client, for IPv6 its /64. Behind a trusted proxy that is the
-    last address in X-Forwarded-For which is no trusted proxy's: all before it the client may have made up.
+    It counts by source: the address of the client, for IPv6 its /64. Behind a trusted proxy, the client's address is
+    the last one in X-Forwarded-For that is not a trusted proxy's. The client may have made up all addresses before it.
     """
 
     def __init__(self, limits: GateLimits, max_files: int, max_sources: int = MAX_SOURCES) -> None:
         """`max_files` is how many files the process may have open."""
         self._max_sources = max_sources
         self._limits = limits
-        # The kernel gives each file the lowest number that is free, so a number says how full the table is. Those at
-        # the top are kept for telling newcomers so; the last of them, for what else the process has to open.
+        # The kernel gives each file the lowest free number, so a number says how full the process's file table is. A
+        # connection from `_files` on is told that there is no room. One from `_files_at_all` on is cut without an
+        # answer: the last numbers are for the other files that the process has to open.
         self._files = max_files - min(_RESERVED_FILES, max_files // 4)
         self._files_at_all = max_files - min(_RESERVED_FILES, max_files // 4) // 4
         self._connections = limits.max_connections
         self.few = max(_FEW, min(self._connections, self._files) // 16)
-        """Those of one kind that do not go on, at the most, while there is a crowd."""
+        """Connections that may be in one stage (no request, no join, closing) while the gate is crowded."""
         self.memory_is_full = False
         self._memory = 0
         self.read_memory: Callable[[], int] | None = None
-        """How many bytes of memory the process uses, if that can be known."""
+        """Returns how many bytes of memory the process uses. None: that is not measured."""
         self._by_source: Counter[str] = Counter()
         self._handshakes = RateBudget(limits.max_handshake_rate)
         rate = limits.max_handshake_rate_per_source
         self._budgets = SourceBudgets(rate, max_sources) if rate else None
-        # What each source has asked for, refused or not: of the last ten seconds, and half of what was before.
+        # The handshakes of each source, refused or not. All counts are halved every ten seconds.
         self._handshakes_by_source: Counter[str] = Counter()
         self._all_handshakes = 0
         self._window_end = 0.0
         self.open = 0
-        """Connections there are, WebSockets or not yet."""
+        """Connections that are open, WebSockets or not yet."""
 
     def enter(self, file: int) -> bool:
-        """Count a new connection, which has this file number. False: there is not even room to tell it no."""
+        """Count a new connection with this file number. False: there is no room even for a refusal, so cut it."""
         self.open += 1
         return file < self._files_at_all and self.open <= self._limits.max_connections + _RESERVED_FILES
 
@@ -70,18 +71,20 @@ class Gate:
         self.open -= 1
 
     def is_full(self, file: int) -> bool:
-        """Whether a connection with this file number is one too many."""
+        """Whether there is no room for a connection with this file number, which `enter` has counted."""
         return self.open > self._limits.max_connections or file >= self._files or self.memory_is_full
 
     def is_crowded(self, file: int) -> bool:
-        """Whether a connection with this file number is among the last eighth that there is room for: then those that
-        do not go on have to make room for it.
+        """Whether a connection with this file number has one of the last eighth of the places, or memory is full. Then
+        connections that wait for their client have to make room (`ServerContext.make_room`).
         """
         connections, files = self._connections - self._connections // 8, self._files - self._files // 8
         return self.open > connections or file >= files or self.memory_is_full
 
     def count(self, source: str) -> Denial | None:
-        """Count a connection as that source's, until `discount`. Beyond twice the limit it is to be cut at once."""
+        """Count a connection for `source`, until `discount`. Returns why it is refused, if `source` has too many. CUT,
+        for more than twice the limit: it is to be cut without an answer.
+        """
         limit = self._limits.max_connections_per_source
         if not limit or self.trusts(source):
             return None
@@ -98,12 +101,12 @@ class Gate:
                 del self._by_source[group]
 
     def handshake(self, source: str, now: float, stalled: float = 0.0) -> Denial | None:
-        """Count a handshake, at `now` in seconds of a monotonic clock that has stood still for `stalled` in all.
+        """Count a handshake of `source`. Returns why it is refused, if it is. `now` is in seconds of a monotonic clock
+        that has stood still for `stalled` seconds in all.
 
-        A source may have its own rate, and is refused for nothing but what is beyond that: what it was refused costs it
-        nothing. If there are too many in all, somebody has to be refused who kept to that. Those are the sources that
-        have asked for at least as much as the average one lately, so that one that asks for much keeps none from
-        getting in that asks for little.
+        There may be a rate for each source. A handshake beyond it is refused, and a refused handshake uses up nothing
+        of it. If the handshakes of all sources exceed the server's rate, those sources are refused that have lately
+        asked at least as often as the average source. So a source that asks often can't keep out one that asks rarely.
         """
         if now >= self._window_end or len(self._handshakes_by_source) >= self._max_sources:
             self._window_end = now + RATE_WINDOW
@@ -125,11 +128,11 @@ class Gate:
         return None
 
     def trusts(self, address: str) -> bool:
-        """Whether what the client at `address` says of where it forwards from is believed."""
+        """Whether `address` is a trusted proxy's, whose X-Forwarded-For is believed."""
         return bool(self._limits.trusted_proxies) and self._trusts(_parse(address))
 
     def forwarded(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Where a request comes from that a trusted proxy forwards. None: it does not say so."""
+        """The client's address, from a request that a trusted proxy forwards. None: the request names none."""
         values = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
         client = None
         for entry in reversed(",".join(values).split(",")):
@@ -142,13 +145,13 @@ class Gate:
         return client
 
     def measure_memory(self, used: int) -> None:
-        """Take note of how many bytes of memory the process uses now."""
+        """Note how many bytes of memory the process uses now."""
         self._memory = used
         self.memory_is_full = 0 < (self._limits.max_memory or 0) < used
 
     def take_memory(self, size: int) -> None:
-        """Take note of so many bytes more, as somebody may leave them waiting. If that could be too many, it is looked
-        at at once: within a second welcomes may have gigabytes.
+        """Note `size` bytes more, which wait in the process if the client does not read. If that may exceed the limit,
+        measure at once: the next regular measurement is up to a second away, and welcomes may take gigabytes by then.
         """
         self._memory += size
         if self.read_memory is not None and 0 < (self._limits.max_memory or 0) < self._memory:

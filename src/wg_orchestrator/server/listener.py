@@ -6,12 +6,12 @@ from wg_orchestrator.server.cannot_start import CannotStart
 from wg_orchestrator.settings import Settings
 
 BACKLOG = 2048
-"""Connections that may wait for the process to take them."""
+"""Connections that may wait in the kernel for the process to accept them."""
 
 
 @contextmanager
 def listening(settings: Settings, *, shares_port: bool) -> Iterator[socket.socket]:
-    """Listen where the settings say, on a port that others may share if it `shares_port`. Raises CannotStart."""
+    """Listen on the settings' host and port. With `shares_port` other processes may share it. Raises CannotStart."""
     host, port = settings.host, settings.port
     try:
         listener = socket.create_server(
@@ -24,10 +24,10 @@ def listening(settings: Settings, *, shares_port: bool) -> Iterator[socket.socke
     except OSError as error:
         raise CannotStart(f"can't listen on {host} port {port}: {error.strerror}") from error
     with listener:
-        # Connections inherit these. The kernel takes megabytes for a peer that does not read, unless it is told how
-        # much; and it waits for a quarter of an hour for a peer that is gone, unless it is told how long.
+        # Connections inherit these options. Without the first, the kernel buffers megabytes for a peer that does not
+        # read. Without the second, it waits a quarter of an hour for a peer that is gone.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_size)
-        with suppress(AttributeError):  # Linux has it.
+        with suppress(AttributeError):  # Only Linux has TCP_USER_TIMEOUT.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.tcp_user_timeout * 1000))
         yield listener
 

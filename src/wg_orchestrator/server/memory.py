@@ -5,18 +5,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SHARE = 0.8
-"""Of what a container may use, the kernel's buffers for its connections take a part."""
+"""Share of the limit for the processes. The rest is for the kernel's socket buffers: a container's limit includes them.
+"""
 
 
 class MemoryGauge:
-    """How much memory this process uses. Its file stays open: there may be no other to be had when it matters."""
+    """Measures how much memory this process uses. It keeps its file open, as under load no file may be free."""
 
     def __init__(self) -> None:
         self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._page = os.sysconf("SC_PAGE_SIZE")
 
     def read(self) -> int:
-        """Resident bytes."""
+        """The process's resident memory, in bytes."""
         return int(os.pread(self._file, 128, 0).split()[1]) * self._page
 
     def close(self) -> None:
@@ -24,8 +25,8 @@ class MemoryGauge:
 
 
 def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """The bytes that the control groups of this process, a container or a unit, may use at the most (cgroup v2:
-    https://docs.kernel.org/admin-guide/cgroup-v2.html); None if there is no limit.
+    """The memory limit of this process's control groups (its container or unit), in bytes: the least one, if there are
+    several. None if there is none. cgroup v2: https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
     limits = []
     with suppress(OSError):
@@ -37,14 +38,14 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
 
 
 def machine_memory() -> int:
-    """The bytes of memory that the machine has; 0 if it does not say."""
+    """The machine's memory in bytes; 0 if the system does not tell."""
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     return math.prod(os.sysconf(name) for name in names) if set(names) <= os.sysconf_names.keys() else 0
 
 
 def memory_to_use(processes: int) -> int:
-    """The bytes that one of so many processes may come to use, as each sees only its own: its share of the limit, or of
-    the machine's memory if there is none.
+    """The bytes that each of `processes` may use: an equal share of the limit, or of the machine's memory if there is
+    no limit. Each process measures only its own memory.
     """
     return round(_SHARE * (memory_limit() or machine_memory()) / processes)
 

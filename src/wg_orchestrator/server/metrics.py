@@ -10,7 +10,9 @@ from wg_orchestrator.server.listener import address_of
 
 @asynccontextmanager
 async def serving_metrics(host: str, port: int | None, registry: CollectorRegistry) -> AsyncIterator[str | None]:
-    """Serve Prometheus' /metrics in a thread, and yield where; without a port nowhere. Raises CannotStart."""
+    """Serve Prometheus' /metrics in a thread, and yield its `host:port`. If `port` is None, serve nothing and yield
+    None. Raises CannotStart.
+    """
     if port is None:
         yield None
         return

@@ -15,11 +15,11 @@ from wg_orchestrator.wire.close_codes import AT_CAPACITY
 
 _END_OF_HEAD = b"\r\n\r\n"
 _BLANK = b"\r\n"
-"""What empty lines are made of. Before a request they are not minded (RFC 9112, section 2.2), but they count."""
+"""Bytes of empty lines. Those before a request are ignored (RFC 9112, section 2.2), but count for its size."""
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+( HTTP/[0-9]\.[0-9])?\r\n")
 _BEGINNING_OF_ONE = re.compile(rb"$|[A-Z]{1,16}( |$)")
 _LEAST_READ = 64
-"""Bytes that a read counts for at the least: it is its number that costs."""
+"""Bytes that each read counts for at least: many small reads cost more than a few large ones."""
 
 _OVERDUE = "request timeout"
 _NO_TLS = "no TLS handshake"
@@ -30,11 +30,11 @@ _STOPPING = Denial(503, "service restart")
 
 
 class RequestProtocol(asyncio.Protocol):
-    """A connection until its request is there: then it is a WebSocket, or a plain HTTP request that uvicorn answers.
+    """A connection until its request has come. Then it becomes a WebSocket, or uvicorn answers a plain HTTP request.
 
-    Holds the request's bytes and nothing else, as it may be one of many that will never come to an end: within the
-    request timeout a connection has become a WebSocket, or it is cut. A request ends with its head, as none here has a
-    body; only a WebSocket has a use for what comes after it.
+    It holds only the request's bytes, as there may be many connections whose request never ends. A connection that has
+    not become a WebSocket within the request timeout is cut. A request ends with its head: one with a body is refused.
+    What comes after the head is read only by a WebSocket.
     """
 
     __slots__ = ("_context", "_denial", "_file", "_head", "_room", "_source", "_transport")
@@ -82,8 +82,8 @@ class RequestProtocol(asyncio.Protocol):
             self.deny(_STOPPING)
 
     def data_received(self, data: bytes) -> None:
-        """A piece may be empty: of TLS, what carries no data counts too, its handshake to begin with."""
-        if self._head is None:  # Answered: what still comes is only waited out.
+        """`data` may be empty: over TLS, records without data count as reads, too, e.g. those of the TLS handshake."""
+        if self._head is None:  # The request has its answer: ignore what still comes.
             return
         self._room -= max(len(data), _LEAST_READ)
         self._head = head = self._head + data
@@ -100,7 +100,7 @@ class RequestProtocol(asyncio.Protocol):
             self.deny(_TOO_LARGE)
 
     def deny(self, denial: Denial) -> None:
-        """Answer with this, and end the connection."""
+        """Answer with `denial`, and end the connection."""
         headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
         if denial.status in (429, 503):
             headers.append((b"retry-after", b"1"))
@@ -114,10 +114,10 @@ class RequestProtocol(asyncio.Protocol):
 
     def _peer(self) -> str:
         name = self._transport.get_extra_info("peername")
-        return name[0] if name else "gone"  # Nobody knows any more.
+        return name[0] if name else "gone"  # The client has left already, and its address is not known any more.
 
     def _attribute(self, source: str) -> bool:
-        """False: not even to be told that it has too many."""
+        """Count the connection for `source`. False: cut it without an answer."""
         self._source = source
         self._denial = self._context.gate.count(source)
         return self._denial is not CUT
@@ -128,7 +128,7 @@ class RequestProtocol(asyncio.Protocol):
         try:
             parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            pass  # Whether it is one that we know, the fields say.
+            pass  # The fields say below whether it is an upgrade to a WebSocket.
         except httptools.HttpParserError:
             self.deny(_MALFORMED)
             return
@@ -193,19 +193,19 @@ class _Fields:
 
 
 class _HttpExchange(HttpToolsProtocol):
-    """One plain HTTP request and its response, in what the connection has left of its request timeout."""
+    """One plain HTTP request and its response. The connection's request timeout goes on until the response is sent."""
 
     def __init__(self, context: ServerContext, request: RequestProtocol) -> None:
         super().__init__(context.config, context.state, {})
         self._request = request
 
     def begin(self, head: bytes, source: str) -> None:
-        """Have the request answered that has this head, and no body."""
+        """Have uvicorn answer the request with this head and without a body."""
         self.client = (source, 0)
         super().data_received(head)
 
     def data_received(self, data: bytes) -> None:
-        """What comes after the request is not kept, nor read."""
+        """Ignore what comes after the request."""
 
     def send_400_response(self, msg: str) -> None:
         self._request.deny(_MALFORMED)

@@ -23,20 +23,21 @@ from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
 logger = structlog.get_logger("wg_orchestrator")
 
 TICK = 0.1
-"""Seconds between two calls of `on_tick`, by uvicorn."""
+"""Seconds between two calls of `on_tick`. uvicorn sets this pace."""
 
 
 class Server(SignalledServer):
-    """uvicorn with our protocol classes, on a socket of its own.
+    """uvicorn with our protocol classes, on a socket that it opens itself.
 
-    It knows the application as any server does: by its lifespan, at whose end the peers are let go and have left. What
-    they share besides is what the container has of the process: whether it is ready, the time for its stop, telemetry.
+    Like any ASGI server it starts and ends the application by its lifespan. When the lifespan has ended, all peers have
+    been closed and have left. Server and application also share three objects of the container: `readiness`, `grace`
+    (the time for the stop) and `telemetry`.
     """
 
     def __init__(
         self, container: Container, *, shares_port: bool = False, on_serving: Callable[[], None] = lambda: None
     ) -> None:
-        """`shares_port`: others may listen on its port, too. `on_serving` is called when it has begun to."""
+        """`shares_port`: other processes may listen on its port, too. `on_serving` is called as soon as it serves."""
         self._shares_port = shares_port
         self._on_serving = on_serving
         self._settings = settings = container.settings()
@@ -67,7 +68,7 @@ class Server(SignalledServer):
             limits,
             max_files,
             self._telemetry,
-            # Past the framework's middleware: a peer has no use for it, and its join waits for it five times.
+            # WebSockets go past the framework's middleware: they don't need it, and it slows down each join.
             websockets=app.router,
         )
         context.telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: context.gate.open)
@@ -82,7 +83,7 @@ class Server(SignalledServer):
 
     @property
     def address(self) -> str:
-        """Where peers reach it, while it serves: `host:port`, the host in brackets if it is an IPv6 address."""
+        """`host:port` that it listens on, the host in brackets if it is an IPv6 address. RuntimeError: not serving."""
         if self._listener is None:
             raise RuntimeError("not serving")
         return address_of(self._listener)
@@ -131,7 +132,7 @@ class Server(SignalledServer):
         return RequestProtocol(self._context)
 
     def _over_tls(self, certificate: Certificate) -> Callable[[], TlsConnection]:
-        # The event loop's own TLS tells nobody of a connection before its handshake is done.
+        # Not the event loop's own TLS: that reports a connection only when its TLS handshake is done.
         buffer = bytearray(READ_SIZE)
         return lambda: TlsConnection(self._plain(), certificate.context, buffer)
 
@@ -143,7 +144,9 @@ class Server(SignalledServer):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say that it is not ready; then end the application, which lets the peers go; then cut who has not gone."""
+        """Report that it is not ready, and go on for the shutdown delay. Then end the application, which closes its
+        peers. At last cut the connections that are left.
+        """
         self._readiness.stop()
         self._context.clock.stop()
         await self._pause(self._settings.shutdown_delay)

@@ -5,7 +5,7 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 
 
 class ServerTelemetry(Refusals):
-    """Says what happens to the process and its connections, whoever they are of."""
+    """Metrics of the process and of all its connections, and its refusals."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(telemetry)
@@ -23,5 +23,5 @@ class ServerTelemetry(Refusals):
         self._lag_seconds.observe(seconds)
 
     def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Have `value` asked for whenever the metrics are."""
+        """Make a gauge. `value` is called each time the metrics are read."""
         self._telemetry.gauge(name, what, value)

@@ -4,25 +4,25 @@ from contextlib import suppress
 from typing import Any, cast
 
 READ_SIZE = 1 << 15
-"""Bytes that are taken from a connection at once, and so the most that wait in the process while nobody reads them."""
+"""Bytes that one read takes at most. While a protocol has paused reading, its connection holds these and one record."""
 _HEADER = 5
 _MAX_RECORD = _HEADER + (1 << 14) + 2048
-"""TLS 1.2 allows the most: RFC 5246, section 6.2.3."""
+"""Bytes of a record with its header, at most. TLS 1.2 allows the longest ones: RFC 5246, section 6.2.3."""
 _CHUNK = 1 << 14
-"""Bytes of a record. What OpenSSL has room for it keeps room for, and a welcome may have megabytes."""
+"""Bytes that OpenSSL gets in one write: one record. Its buffers never shrink, and a welcome may have megabytes."""
 _NOBODY = asyncio.Protocol()
 
 
 class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
-    """TLS on a TCP connection, the server's side: a protocol to the connection, and a transport to the next protocol.
+    """The server's side of TLS on a TCP connection: the TCP transport's protocol, and the next protocol's transport.
 
-    That one has its `connection_made` as soon as the TCP connection is there, so that a connection counts from then on,
-    whatever it makes of its handshake. It is given one piece (`data_received`) for each TLS record, an empty one for a
-    record without data, as those of the handshake; and an empty one for each read that completes no record. So it can
-    count all that a client has us do. OpenSSL gets whole records only.
+    The next protocol gets `connection_made` as soon as there is a TCP connection, so that a connection counts from its
+    first packet, whatever becomes of its TLS handshake. It gets one `data_received` for each TLS record; the data is
+    empty for a record without data, e.g. one of the handshake. It also gets an empty `data_received` for each read that
+    completes no record. So it can count all work that a client causes. OpenSSL gets whole records only.
 
-    TLS has no half-closed connections (`can_write_eof`): who is closed has its `close_notify` and an end of stream, and
-    what it still sends is waited out. The protocol has to abort a connection that is not lost in time then.
+    TLS has no half-closed connections (`can_write_eof`). `close` sends `close_notify` and an end of stream, and ignores
+    what the client still sends. The next protocol has to abort the connection if it is not lost in time.
     """
 
     __slots__ = (
@@ -31,7 +31,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     )  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext, buffer: bytearray) -> None:
-        """`buffer`, of READ_SIZE, is what all connections of one event loop are read into, one after the other."""
+        """`buffer` has READ_SIZE bytes. All connections of one event loop are read into it, one after the other."""
         super().__init__()
         self._protocol: asyncio.BaseProtocol = protocol
         self._context = context
@@ -43,7 +43,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._closing = False
         self._fault: Exception | None = None
 
-    # The connection's protocol
+    # As the TCP transport's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._tcp = cast("asyncio.Transport", transport)
@@ -58,7 +58,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._closing:  # What still comes is only waited out.
+        if self._closing:  # Ignore what still comes.
             return
         self._pending += self._buffer[:nbytes]
         if not self._read_records():
@@ -73,7 +73,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
 
-    # The next protocol's transport
+    # As the next protocol's transport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._context if name == "sslcontext" else self._tcp.get_extra_info(name, default)
@@ -108,7 +108,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         return self._tcp.get_write_buffer_size()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Before the TLS handshake is done there is nobody to write to: then it is dropped."""
+        """Send `data`. Before the TLS handshake is done, and after `close`, it is dropped."""
         if self._tls is None or not self._shaken or self._closing:
             return
         if len(data) <= _CHUNK:
@@ -141,7 +141,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     # Records
 
     def _read_records(self) -> bool:
-        """Read what is pending, record by record, until the protocol has had enough. Whether there was one."""
+        """Read the pending bytes record by record, until the protocol pauses reading. Returns whether there was one."""
         data, at = self._pending, 0
         while not self._paused and not self._closing and (size := len(data) - at) >= _HEADER:
             # RFC 8446, section 5.1: type, version, length.
@@ -183,7 +183,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             cast("asyncio.Protocol", self._protocol).data_received(data)
 
     def _flush(self) -> None:
-        """Send what OpenSSL has to say: a record of ours, its part of a handshake, an alert."""
+        """Send what OpenSSL has written: a record of data, its part of the handshake, or an alert."""
         if self._outgoing.pending:
             self._tcp.write(self._outgoing.read())
 
@@ -194,7 +194,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._end()
 
     def _end(self) -> None:
-        """Nothing more will come, or can be read."""
+        """End the connection: the client sends no more, or what it sends can't be read."""
         if self._closing:
             return
         if self._shaken:
@@ -207,6 +207,6 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         if self._tls is None:
             return
         if self._shaken:
-            with suppress(ssl.SSLError):  # Ours is sent; the other's is not there yet, or never will be.
+            with suppress(ssl.SSLError):  # Our close_notify is written; the client's is not there yet, or never comes.
                 self._tls.unwrap()
         self._flush()

@@ -11,10 +11,10 @@ from wg_orchestrator.wire import close_codes as closes
 
 
 class WebSocketProtocol(ConversationProtocol):
-    """A peer's WebSocket, and whoever lives on it.
+    """A peer's WebSocket: first with an ASGI call, then with a `Listener`.
 
-    First that is an ASGI call like any other. If the application takes this as the `Connection` that the scope's
-    extensions offer, and lets it `run`, it lives on without task, queue or request.
+    It begins an ASGI call like any other, and the scope's extensions offer this object as the `Connection`. If the
+    application calls its `run`, the connection outlives the call: it goes on without task, queue or request.
     """
 
     __slots__ = ("_call", "_listener", "_room")
@@ -27,7 +27,9 @@ class WebSocketProtocol(ConversationProtocol):
         self._room: OutboxRoom | None = None
 
     def begin(self, request: Request, scheme: str, early: bytes, refuse: Close | None) -> None:
-        """Have the application answer `request`; `early` was sent with it. `refuse`: it is only to be closed."""
+        """Have the application answer `request`. `early` are bytes that came with it. With `refuse`, the handshake is
+        accepted without the application, and the WebSocket is closed with `refuse` at once.
+        """
         context = self._context
         if early:
             self._conversation.hold(early)
@@ -48,7 +50,7 @@ class WebSocketProtocol(ConversationProtocol):
 
     async def accept(self, subprotocol: str | None = None) -> None:
         if self._call is not None:
-            await self._call.receive()  # The event that there is a connection.
+            await self._call.receive()  # Takes `websocket.connect` out of the queue.
         self.open((), subprotocol)
 
     async def first_message(self) -> str | bytes:
@@ -59,7 +61,7 @@ class WebSocketProtocol(ConversationProtocol):
         if self._conversation.phase is not OPEN:
             raise Gone
         self._await(None)
-        if self._context.is_out_of_memory(self._source):  # Since the handshake: its welcome may be large.
+        if self._context.is_out_of_memory(self._source):  # Look again after the handshake: a welcome may be large.
             self.close(closes.AT_CAPACITY)
             raise Gone
         return message
@@ -68,10 +70,11 @@ class WebSocketProtocol(ConversationProtocol):
         self.close(close)
 
     def welcome(self, welcome: Text) -> None:
-        if self._conversation.phase is OPEN and not self._transport.is_closing():  # Not so after a long commit.
+        # The connection may have ended during the commit of its join.
+        if self._conversation.phase is OPEN and not self._transport.is_closing():
             self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size + len(welcome.frame))
             self._transport.write(welcome.frame)
-            # Its join is told to all who are in the welcome: that has as many bytes again.
+            # The notices of this join go to all peers in the welcome: about as many bytes again.
             self._context.gate.take_memory(2 * len(welcome.frame))
 
     def send(self, notices: Notices) -> None:
@@ -89,7 +92,7 @@ class WebSocketProtocol(ConversationProtocol):
         self._listener = listener
         self._await(self._context.pings)
         self.resume_reading()
-        for message in call.messages() if call is not None else ():  # They came together with the first one.
+        for message in call.messages() if call is not None else ():  # Messages that came together with the first one.
             self._hear(message)
 
     # The call
@@ -106,7 +109,7 @@ class WebSocketProtocol(ConversationProtocol):
         self.close(ending)
         self._call = None
 
-    # What the conversation, and the transport, say
+    # What the conversation and the transport report
 
     def pause_writing(self) -> None:
         self._room = OutboxRoom(self._context.limits.max_outbox_size, self._transport.get_write_buffer_size())
@@ -120,9 +123,9 @@ class WebSocketProtocol(ConversationProtocol):
 
     def _alive(self) -> None:
         self._await(self._context.pings)
-        # It has read all that came before: its welcome needs no room any more.
+        # The peer has read all that came before the ping, so its welcome needs no room any more.
         self._transport.set_write_buffer_limits(high=self._context.limits.max_outbox_size)
-        if self._room:  # By what came after the ping.
+        if self._room:  # What was sent after the ping still fills the outbox: begin anew with that.
             self.pause_writing()
 
     def _hear(self, message: str | bytes) -> None:

@@ -14,18 +14,20 @@ logger = structlog.get_logger("wg_orchestrator")
 
 FIRST_DELAY = 0.1
 MAX_DELAY = 10.0
-"""Seconds until a worker that has died is started again: they double with each time, until one has lived so long."""
+"""Seconds until a worker that has died is started again: first FIRST_DELAY, then twice as long each time, up to this. A
+worker that has lived longer than MAX_DELAY begins with FIRST_DELAY again.
+"""
 SERVING = "serving"
 SPARE_TIME = 5.0
-"""Seconds that a worker without a supervisor has beyond its time to stop."""
+"""Seconds beyond its time to stop until a worker without a supervisor is killed."""
 
 _CHANNEL = 0
-"""A worker's standard input is a socket: its supervisor holds the other end, for as long as it lives."""
+"""A worker's standard input is a socket. The supervisor holds the other end for as long as the supervisor lives."""
 _LONGEST_REASON = 4096
 
 
 class WorkerCannotStart(Exception):
-    """A worker has ended, with this exit status, before any in its place has served."""
+    """A worker has ended with this exit status, and no worker with its command has served before."""
 
     def __init__(self, reason: str, status: int) -> None:
         super().__init__(reason)
@@ -33,12 +35,12 @@ class WorkerCannotStart(Exception):
 
 
 def end_with_supervisor(time_to_stop: float) -> None:
-    """Stop this worker as SIGTERM does when its supervisor has gone, at whatever stage it is; and if it has not ended
-    `time_to_stop` seconds after, and some to spare, end it.
+    """When the supervisor has gone, send this worker SIGTERM, at whatever stage it is. Kill it if it has not ended
+    after `time_to_stop` seconds and SPARE_TIME.
     """
 
     def watch() -> None:
-        with suppress(ConnectionResetError):  # So it ends if what was told here was not read there.
+        with suppress(ConnectionResetError):  # Raised if the supervisor has not read what this worker told it.
             os.read(_CHANNEL, 1)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(time_to_stop + SPARE_TIME)
@@ -48,14 +50,14 @@ def end_with_supervisor(time_to_stop: float) -> None:
 
 
 def tell_supervisor(what: str) -> None:
-    """Say once that this worker is SERVING, or why it can't be."""
-    with suppress(BrokenPipeError):  # Without a supervisor it is about to end.
+    """Tell the supervisor SERVING, or why this worker can't serve. Call it once."""
+    with suppress(BrokenPipeError):  # The supervisor has gone, so this worker is about to end.
         os.write(_CHANNEL, what.encode(errors="backslashreplace")[:_LONGEST_REASON])
 
 
 @contextmanager
 def port_held(host: str, port: int) -> Iterator[int]:
-    """Hold the port for workers that will share it, and say which one it is. Raises OSError if it can't be had."""
+    """Hold the port for workers that will share it, and yield its number. Raises OSError if it is not free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,11 +67,11 @@ def port_held(host: str, port: int) -> Iterator[int]:
 
 
 async def supervise(commands: Iterable[Sequence[str]]) -> None:
-    """Keep a process running each of the commands until SIGTERM, SIGINT or SIGHUP, which have them stop in good order;
-    with a SIGINT besides they spare their waiting.
+    """Keep one worker running for each command until SIGTERM, SIGINT or SIGHUP. Then all workers stop in good order. If
+    two signals have come and one is SIGINT, the workers skip all waiting.
 
-    They live no longer than this process, however that ends. One that dies is started again, unless none in its place
-    has served before: then all stop. Raises WorkerCannotStart.
+    Workers end when this process ends, however it does. A worker that dies is started again. But if no worker with its
+    command has served before, all workers stop. Raises WorkerCannotStart.
     """
     workers: set[Process] = set()
     stopping = anyio.Event()
@@ -78,7 +80,7 @@ async def supervise(commands: Iterable[Sequence[str]]) -> None:
     def stop(number: signal.Signals) -> None:
         stopping.set()
         for worker in workers:
-            # Not by a method of the process: that may collect it, and then nobody hears of its end.
+            # Not by a method of `worker`: that may reap the process, and then `wait` does not learn of its end.
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
 
@@ -89,7 +91,7 @@ async def supervise(commands: Iterable[Sequence[str]]) -> None:
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    # In a session of its own, Ctrl-C does not reach it: it gets its signals from here.
+                    # In a session of its own, Ctrl-C does not reach the worker: it gets its signals only from here.
                     worker = await anyio.open_process(
                         command, stdin=theirs.fileno(), stdout=None, stderr=None, start_new_session=True
                     )

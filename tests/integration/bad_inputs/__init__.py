@@ -1,1 +1,1 @@
-"""Bad inputs, each with the answer that it gets. Run by `test_bad_inputs.py`."""
+"""Bad inputs, each with the service's answer. `test_bad_inputs.py` runs them."""

@@ -19,18 +19,18 @@ class Closed:
 
 @dataclass(frozen=True)
 class Dropped:
-    """The connection ends without a word more."""
+    """The connection ends, and the service sends nothing more."""
 
 
 Answer: TypeAlias = Status | Closed | Dropped
 
 WELCOMED = Closed(1000)
-"""The client is let in, and stays until it closes of its own accord: what it sent does no harm."""
+"""The client is let in, and stays until it closes: what it sent does no harm."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The header fields of an opening handshake: the usual ones, but for what is changed."""
+    """The header fields of an opening handshake: the usual ones, with changes."""
 
     lines: tuple[str, ...] = (
         "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
@@ -61,10 +61,10 @@ HANDSHAKE = request()
 
 @dataclass(frozen=True)
 class Case:
-    """A client that sends `request`; if that opens a WebSocket, `frames`; and if those let it in, `then`.
+    """A client that sends `request`. If that opens a WebSocket, it sends `frames`; if those let it in, it sends `then`.
 
-    Who was let in, the others hear of once as it comes and once as it goes. `ends` says that the client ends its side
-    of the stream after its last byte.
+    If it was let in, the other peers are told once that it joined and once that it left. With `ends`, the client ends
+    its side of the stream after its last byte.
     """
 
     name: str

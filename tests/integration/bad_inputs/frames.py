@@ -7,7 +7,7 @@ _RSV1, _RSV2, _RSV3 = 0x40, 0x20, 0x10
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, bits: int = 0, size: bytes | None = None) -> bytes:
-    """A client's frame. `bits` are added to its first byte; `size` stands in the place of the true size."""
+    """A client's frame. `bits` are added to its first byte; `size` replaces the true size."""
     if size is None:
         short = len(payload) < 126
         size = bytes((len(payload),)) if short else bytes((126,)) + len(payload).to_bytes(2, "big")

@@ -8,7 +8,7 @@ from tests.integration.bad_inputs.frames import NUMBER, text
 from tests.integration.service import join_message
 
 WATCHER = 1
-"""The number of the peer that is in the tenant already."""
+"""The number of the peer that is already in the tenant."""
 
 KEY = a_key_text(NUMBER)
 _FIELDS = f'"display_name": "x", "public_key": "{KEY}"'

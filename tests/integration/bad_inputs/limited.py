@@ -1,4 +1,4 @@
-"""Bad inputs for a service with certain settings, or after others from the same source."""
+"""Bad inputs for a service with certain settings, or after other handshakes from the same source."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from tests.integration.bad_inputs.frames import CONTINUATION, TEXT, frame
 
 @dataclass(frozen=True)
 class Limited:
-    """A case that needs a service with these settings, or with this many handshakes of the same source before it."""
+    """A case that needs these settings of the service, or this many handshakes from the same source before it."""
 
     case: Case
     settings: dict[str, Any]

@@ -10,12 +10,12 @@ _PROBE = b"are you there"
 
 
 async def answer(service: Endpoint, case: Case) -> Answer:
-    """Be the client of this case, to the very end of the connection, and say how the service ended it."""
+    """Be the client of this case until the connection has ended; return how the service ended it."""
     return await play(await RawClient.connect(service), case)
 
 
 async def play(client: RawClient, case: Case) -> Answer:
-    """The same with a connection that is there."""
+    """Like `answer`, with a connection that is already open."""
     with anyio.fail_after(PATIENCE), closing(client.writer):
         client.writer.write(case.request)
         if case.ends and not case.frames:
@@ -57,8 +57,8 @@ async def _websocket(client: RawClient, case: Case) -> Answer:
             texts += opcode == TEXT
             if opcode == CLOSE:
                 answer = Closed(int.from_bytes(payload[:2], "big"), payload[2:].decode())
-            # A close with a reason is the service's own and wants an answer; one without is the answer.
-            # When the probe is back, everything before it was read, and the client is still in.
+            # A close frame with a reason is the service's own, and needs an answer. One without is the answer to ours.
+            # When the probe's pong is here, the service has read everything before the probe, and the client is in.
             if (opcode == CLOSE and payload[2:]) or (opcode, payload) == (PONG, _PROBE):
                 client.writer.write(frame(CLOSE, WELCOMED.code.to_bytes(2, "big")))
     assert texts == case.joins, "a welcome to those who are let in, and nothing else"

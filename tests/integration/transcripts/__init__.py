@@ -1,5 +1,5 @@
-"""What the service sends, byte for byte: recorded once, and compared ever after.
+"""All bytes that the service sends, recorded once; each test run compares them with what it sends now.
 
-`python -m tests.integration.transcripts` records it anew. Protocol v1 is fixed: a difference is a fault, unless the
-request that it answers is no v1 client's.
+`python -m tests.integration.transcripts` records them anew. Protocol v1 is fixed: a difference is a fault, unless it is
+in the answer to a request that no v1 client sends.
 """

@@ -7,7 +7,7 @@ from tests.integration.service import PATIENCE, Endpoint, RawClient, handshake, 
 
 
 class Listener:
-    """A raw client, and every byte that it was sent."""
+    """A raw client that keeps every byte that the service has sent to it."""
 
     def __init__(self, client: RawClient) -> None:
         self.client = client
@@ -27,7 +27,7 @@ class Listener:
 
     @classmethod
     async def open(cls, service: Endpoint, tenant: str = "acme", *fields: str) -> "Listener":
-        """With these fields in its request, besides the usual ones. The Host is always the same."""
+        """Open a WebSocket, with `fields` in its request besides the usual ones. The Host is always the same."""
         listener = await cls.connect(service)
         request = handshake(service, tenant).replace(service.address.encode(), b"service")
         extra = "".join(f"{field}\r\n" for field in fields).encode()
@@ -40,7 +40,7 @@ class Listener:
     async def join(
         cls, service: Endpoint, number: int, tenant: str = "acme", *fields: str, **changes: str
     ) -> "Listener":
-        """Return when the first frame of the answer is there."""
+        """Ask to join. Returns when the first frame of the answer has come."""
         listener = await cls.open(service, tenant, *fields)
         listener.say(join_message(number, **changes))
         await listener.next()
@@ -50,7 +50,7 @@ class Listener:
         self.client.send(opcode, text.encode() if isinstance(text, str) else text)
 
     async def next(self, frames: int = 1) -> None:
-        """Hear so many frames; answer a close frame."""
+        """Hear `frames` frames; answer a close frame."""
         for _ in range(frames):
             opcode, payload = await self.client.read_frame()
             if opcode == Opcode.CLOSE:
@@ -62,7 +62,7 @@ class Listener:
         await self.end()
 
     async def end(self) -> None:
-        """Hear all that still comes."""
+        """Hear all that still comes, and close the connection."""
         with anyio.fail_after(PATIENCE), suppress(EOFError):
             while True:
                 await self.next()

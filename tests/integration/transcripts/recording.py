@@ -14,7 +14,7 @@ from tests.integration.transcripts.listener import Listener
 from tests.integration.transcripts.sessions import SESSIONS
 
 Transcripts = dict[str, list[str]]
-"""What each connection of a scenario was sent, by the scenario's name: one character for each byte."""
+"""By a scenario's name: what the service sent to each of its connections, one character for each byte."""
 
 _FILE = Path(__file__).with_name("v1.json")
 _DATE = re.compile(r"\r\ndate: [^\r]+")
@@ -37,7 +37,7 @@ async def of_bad_inputs() -> Transcripts:
         for case in [*HANDSHAKES, *FRAMES, *JOINS]:
             listener = await Listener.connect(service)
             await play(listener.client, case)
-            # A pong may come before the welcome or after it, as the client's bytes happen to be read.
+            # A pong may come before or after the welcome: that depends on how the service reads the client's bytes.
             transcripts[str(case)] = [_written(_without_pongs(listener.heard))]
     return transcripts
 
@@ -51,7 +51,7 @@ async def record() -> Transcripts:
 
 
 def _written(heard: bytes) -> str:
-    """The date of a plain HTTP response is left out; of what is very long its size and hash say enough."""
+    """`heard` as it is recorded: without the date of a plain HTTP response; only its size and hash if it is long."""
     if len(heard) > _LONGEST:
         return f"{len(heard)} bytes, SHA-256 {hashlib.sha256(heard).hexdigest()}"
     return _DATE.sub("", heard.decode("latin-1"))

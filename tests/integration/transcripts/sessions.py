@@ -1,4 +1,4 @@
-"""Sessions of well-behaved v1 clients, and how the service ends them. Each returns those whose bytes count."""
+"""Sessions of well-behaved v1 clients, and how the service ends them. Each returns the listeners to be recorded."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -197,7 +197,7 @@ async def code_4003_for_who_does_not_read() -> list[Listener]:
         await watcher.hear()
         await come_and_go_until_removed(service, watcher, "100.64.0.2")
         code, reason = await stalled.client.read_close()
-        # How many notices came before it, the kernel's buffers decide.
+        # Only the close frame is recorded: how many notices come before it depends on the kernel's buffers.
         stalled.heard = stalled.heard[-len(close_frame(code, reason)) :]
     return [stalled]
 

@@ -1,4 +1,4 @@
-"""What may follow what in a WebSocket, for each phase and each step, and what is said at each."""
+"""For each phase of a WebSocket and each step: whether the step is allowed, where it leads, and what is sent."""
 
 import itertools
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from wg_orchestrator.rfc6455.frames import Opcode, Violation, close_frame, frame
 from wg_orchestrator.rfc6455.handshake import Handshake, Request
 
 Said = Ending | bytes | None
-"""What came of a step: None is nothing at all."""
+"""What a step returned. None: it was too late or too early."""
 
 CLOSE_FRAME = encoded(0x88, b"\x03\xe8bye", b"mask")
 TOO_BIG = encoded(0x82, b"x" * 101, b"mask")
@@ -37,7 +37,7 @@ def a_conversation() -> Conversation:
 
 
 def received(conversation: Conversation, data: bytes) -> list[Event]:
-    """All events of one read, as whoever has the connection asks for them."""
+    """All events of one read, as the protocol class takes them."""
     events: list[Event] = []
     try:
         events.extend(conversation.hear(opcode, payload) for opcode, payload in conversation.read(data))

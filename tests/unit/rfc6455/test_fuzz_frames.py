@@ -13,7 +13,7 @@ Outcome = tuple[list[tuple[Opcode, bytes]], int | None]
 
 
 def outcome(arriving: list[bytes]) -> Outcome:
-    """All that a reader makes of these bytes: frames, and the close code if they end in a violation."""
+    """All frames that a reader makes of these bytes, and the close code if they end in a violation."""
     reader, seen = FrameReader(MAX_SIZE, 16), list[tuple[Opcode, bytes]]()
     for piece in arriving:
         try:

@@ -1,4 +1,4 @@
-"""Bytes of a hostile HTTP client to fuzz with: requests, what may stand before, between and after them, and halves."""
+"""Bytes of a hostile HTTP client, for fuzzing: whole and cut requests, and what may come between them."""
 
 from hypothesis import strategies as st
 
@@ -36,21 +36,21 @@ REQUEST_STREAMS = st.one_of(
     st.tuples(_BLANKS, _ENDLESS).map(b"".join),
     st.tuples(_BARE, st.one_of(_HEADS, st.just(HANDSHAKE))).map(b"".join),
 )
-"""What a client may send in all, until it goes on for ever with something."""
+"""All that a client may send before it goes on for ever with one of PADDINGS."""
 
 PADDINGS = st.sampled_from([b"x", b"\r\n", b"X: y\r\n", b"\0", b" "])
-"""What it may go on with."""
+"""What a client may repeat for ever."""
 
 
 def whole_head(stream: bytes) -> bytes | None:
-    """The first request in `stream`, and what comes before it; None if it has no end."""
+    """The head of the first request in `stream`, and what comes before it; None if the head is not complete."""
     start = len(stream) - len(stream.lstrip(b"\r\n"))
     end = stream.find(b"\r\n\r\n", start)
     return None if end < 0 else stream[: end + 4]
 
 
 def first_head(stream: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
-    """The target and the fields of the first request in `stream`, read naively; None if there is no whole head."""
+    """The path and the fields of the first request in `stream`, read naively; None if its head is not complete."""
     head, end, _ = stream.lstrip(b"\r\n").partition(b"\r\n\r\n")
     if not end:
         return None
@@ -60,5 +60,5 @@ def first_head(stream: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
 
 
 def path_of(target: bytes) -> bytes:
-    """Of a target in absolute form (RFC 9112, section 3.2.2), what comes behind the authority."""
+    """`target` without scheme and authority, if it is in absolute form (RFC 9112, section 3.2.2)."""
     return target.removeprefix(b"http://x")

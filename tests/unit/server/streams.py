@@ -1,4 +1,4 @@
-"""Client bytes to fuzz with: valid frames, mutated ones, garbage; and ways to cut them up."""
+"""Bytes of a client, for fuzzing: valid frames, mutated ones, garbage; and ways to cut them up."""
 
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ _PAYLOADS = st.one_of(
 
 
 def encoded(first: int, payload: bytes, mask: bytes, *, masked: bool = True, announced: int | None = None) -> bytes:
-    """A frame as a client writes it, or as it should not: `announced` stands for the true length."""
+    """A client's frame. If `announced` is given, the header says that length instead of the true one."""
     length = len(payload) if announced is None else announced
     if length < 126:
         size = bytes((0x80 * masked | length,))
@@ -28,7 +28,7 @@ def encoded(first: int, payload: bytes, mask: bytes, *, masked: bool = True, ann
 
 _MASKS = st.binary(min_size=4, max_size=4)
 VALID = st.builds(lambda opcode, payload, mask: encoded(0x80 | opcode, payload, mask), _OPCODES, _PAYLOADS, _MASKS)
-"""Whole frames: not each of them is allowed where it stands."""
+"""Whole frames. Some may still be forbidden where they stand in a stream."""
 
 _ODD = st.builds(
     lambda first, payload, mask, masked, announced: encoded(first, payload, mask, masked=masked, announced=announced),
@@ -70,7 +70,7 @@ def _messages(draw: st.DrawFn) -> bytes:
 _TEXT, _PING = encoded(0x81, b"text", b"mask"), encoded(0x89, b"ping", b"mask")
 _ENDS = st.sampled_from([encoded(0x82, b"", b"mask"), encoded(0x88, b"\x03\xe8", b"mask"), encoded(0x83, b"", b"mask")])
 _SESSIONS = st.builds(lambda end, after: _TEXT + _PING + end + after, _ENDS, st.sampled_from([_PING, _TEXT, b"", b"x"]))
-"""A join, and an end, and what comes behind it."""
+"""A join, a ping, an end, and what comes after it."""
 
 STREAMS = st.one_of(
     st.lists(
@@ -78,12 +78,12 @@ STREAMS = st.one_of(
     ).map(b"".join),
     _SESSIONS,
 )
-"""What a client may send in all."""
+"""All that a client may send."""
 
 
 @st.composite
 def pieces(draw: st.DrawFn, stream: bytes) -> list[bytes]:
-    """`stream` as it might arrive."""
+    """`stream`, cut into pieces as it might arrive."""
     if len(stream) <= 200 and draw(st.booleans()):
         return [stream[at : at + 1] for at in range(len(stream))]
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))

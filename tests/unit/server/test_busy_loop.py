@@ -1,4 +1,4 @@
-"""Time in which the event loop is busy counts; but nobody is given up for what has come and was not read yet."""
+"""Time in which the event loop is busy counts. But what came in that time is read before any peer is given up."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ STALL = 0.01
 
 
 def busy(seconds: float) -> None:
-    """Use so much CPU time."""
+    """Use this many seconds of CPU time."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
@@ -58,7 +58,7 @@ def test_what_came_while_the_loop_was_busy_is_read_before_anybody_is_due(
             deadlines.add(number)
             loop.add_reader(ours, deadlines.discard, number)
             theirs.send(b"pong")
-        deadlines.add(peers)  # Who has said nothing.
+        deadlines.add(peers)  # One more, that has sent nothing.
         clock.beat()
         busy(0.05)
         for _ in range(1000):

@@ -20,7 +20,7 @@ async def pass_time(monkeypatch: pytest.MonkeyPatch) -> PassTime:
         now += seconds
 
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
-    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # It passes without anybody being busy.
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # Time passes, and the loop is not busy.
     monkeypatch.setattr("wg_orchestrator.server.clock.real_time", lambda: now)
     return pass_time
 
@@ -61,7 +61,9 @@ async def test_no_time_passes_while_the_loop_is_stalled(pass_time: PassTime, ask
 
 
 async def test_a_stall_amid_a_turn_is_noticed_in_that_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop looks at the time once a turn: what it reads after the stall, in the same turn, would cost no time."""
+    """A loop like uvloop reads the time once a turn. By that time, bytes that it reads after a stall in the same turn
+    would have come before the stall.
+    """
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
     monkeypatch.setattr(time, "thread_time", lambda: 0.0)
     seconds = iter([10.0, 10.0, 40.0])

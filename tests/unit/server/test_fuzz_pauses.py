@@ -42,8 +42,8 @@ _PAUSED_OR_NOT = st.lists(st.tuples(st.booleans(), _SECONDS), min_size=1, max_si
 async def test_a_peer_that_keeps_to_its_frame_rate_outlasts_any_pauses(
     spells: list[tuple[bool, float]], beats_first: bool, at_once: int, frames_a_piece: int
 ) -> None:
-    """It sends `at_once` in one go, which it may, and then never more than its rate allows. What comes in a pause
-    waits in the kernel, and is there all at once when the service goes on.
+    """The peer sends `at_once` frames in one go, as it may, and then never more than its rate allows. What it sends in
+    a pause waits in the kernel, and arrives all at once when the service goes on.
     """
     with no_time_but_this() as time:
         protocol, transport, application = await joined(max_frame_rate=_RATE)

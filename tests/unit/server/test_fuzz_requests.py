@@ -1,4 +1,4 @@
-"""A connection on which no WebSocket is yet, on a transport in memory, fed by a hostile client."""
+"""A connection that is not a WebSocket yet, on a transport in memory, fed by a hostile client."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ LIMIT = 2048
 
 
 class Answering:
-    """An application that answers every request at once, and keeps what it was asked."""
+    """An application that answers every request at once, and records it."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
@@ -35,7 +35,7 @@ class Answering:
 
 
 async def feed(visitor: Visitor, arriving: list[bytes]) -> bytes:
-    """What is answered until the connection ends, or is a WebSocket."""
+    """All that the service answers until the connection ends or becomes a WebSocket."""
     answer = b""
     for piece in arriving:
         if visitor.transport.is_closing() or isinstance(visitor.transport.protocol, WebSocketProtocol):
@@ -52,7 +52,7 @@ async def leave(visitor: Visitor, context: ServerContext) -> None:
 
 
 async def answer_to(arriving: list[bytes]) -> bytes:
-    """The head of the one answer, or nothing."""
+    """The head of the only answer; empty if there was none."""
     context = a_context(Answering(), max_request_size=100_000)
     visitor = Visitor(context)
     answer = await feed(visitor, arriving)

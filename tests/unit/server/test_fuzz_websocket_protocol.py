@@ -19,7 +19,7 @@ _NOTICE = Notices([Text(b"notice")])
 
 
 def frames_of(written: bytes) -> list[tuple[int, bytes]]:
-    """What a server wrote after its 101 response. Fails unless that is whole, final and unmasked frames."""
+    """The frames that a server wrote after its 101 response. Fails unless all are whole, final and unmasked."""
     frames = []
     at = written.index(b"\r\n\r\n") + 4
     while at < len(written):
@@ -34,7 +34,7 @@ def frames_of(written: bytes) -> list[tuple[int, bytes]]:
 
 
 class JoinedIfAny(Joined):
-    """Takes the connection over if there is a first message, as the peers' endpoint does."""
+    """An application that takes the connection over once it has the first message, as the peers' endpoint does."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -121,7 +121,7 @@ def test_one_source_that_uses_up_the_handshakes_keeps_no_other_from_its_own() ->
             refused[source] += [gate.handshake(source, now) for _ in range(times)].count(BUSY)
             now += 0.05
     assert refused["modest"] == 0
-    # It is left with what the rate has to give: a burst of 1,000, and 100 in each of 30 seconds.
+    # The greedy one gets what is left of the rate: of a burst of 1,000, and of 100 handshakes in each of 30 seconds.
     assert 300 * 30 - refused["greedy"] == pytest.approx(1000 + 30 * 100 - 300, rel=0.1)
 
 
@@ -129,7 +129,7 @@ def test_one_source_that_uses_up_the_handshakes_keeps_no_other_from_its_own() ->
     ("values", "client"),
     [
         (["192.0.2.7"], "192.0.2.7"),
-        (["203.0.113.1, 192.0.2.7"], "192.0.2.7"),  # What the client itself has written stands before it.
+        (["203.0.113.1, 192.0.2.7"], "192.0.2.7"),  # The client itself may have written the first one.
         (["203.0.113.1", "192.0.2.7, 10.1.2.3"], "192.0.2.7"),
         (["192.0.2.7:4711, 10.1.2.3"], "192.0.2.7"),
         (["[2001:db8::7]:4711"], "2001:db8::7"),
@@ -170,7 +170,7 @@ def test_the_last_eighth_of_the_room_is_crowded(max_files: int) -> None:
         crowded.append(gate.is_crowded(10))
     assert crowded == [False] * 70 + [True] * 10
     assert not a_gate(1024).is_crowded(783)
-    assert a_gate(1024).is_crowded(784)  # Of the 896 that there is room for.
+    assert a_gate(1024).is_crowded(784)  # There is room for 896 files.
 
 
 def test_without_memory_left_there_is_a_crowd() -> None:
@@ -185,11 +185,11 @@ def test_what_is_taken_between_two_measurements_counts_as_far_as_it_is_in_use() 
     gate.measure_memory(used[-1])
     used.append(1100)
     gate.take_memory(50)
-    assert not gate.is_full(10)  # Not looked at: it can't be too much yet.
+    assert not gate.is_full(10)  # 900 + 50 can't exceed the limit, so the gate has not measured.
     gate.take_memory(51)
     assert gate.is_full(10)
     used.append(990)
     gate.measure_memory(used[-1])
     used.append(980)
-    gate.take_memory(500)  # It is in the kernel by now.
+    gate.take_memory(500)  # The gate measures: these bytes have gone to the kernel already.
     assert not gate.is_full(10)

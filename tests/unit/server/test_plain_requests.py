@@ -1,4 +1,4 @@
-"""Where a request ends, and what becomes of all that comes after it: on a transport in memory."""
+"""Where a request ends, and what happens to the bytes after it, on a transport in memory."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LIMIT = 8192
 
 
 class Recorder:
-    """An application that answers every request, and keeps what it was asked."""
+    """An application that answers every request, and records it."""
 
     def __init__(self, *, reads: bool = False) -> None:
         self.asked: list[tuple[str, str, str, list[tuple[bytes, bytes]]]] = []
@@ -42,7 +42,7 @@ class Mute:
 
 
 async def send_all(visitor: Visitor, data: bytes, piece: int = PIECE) -> bytes:
-    """What is answered to `data` in such pieces, until the connection ends."""
+    """Send `data` in pieces until the connection ends; return all answers."""
     answer = b""
     for start in range(0, len(data), piece):
         answer += await visitor.send(data[start : start + piece])

@@ -1,4 +1,4 @@
-"""A connection before its request is there, on a transport in memory."""
+"""A connection before its request has come, on a transport in memory."""
 
 import asyncio
 from ipaddress import ip_network
@@ -41,7 +41,7 @@ class Socket:
 
 
 class Visitor:
-    """One connection, and what the service has written to it."""
+    """One connection to the service, from the client's end."""
 
     def __init__(self, context: ServerContext, source: str = "192.0.2.1", file: int = 10) -> None:
         self.transport = MemoryTransport()
@@ -51,7 +51,7 @@ class Visitor:
         protocol.connection_made(self.transport)
 
     async def send(self, data: bytes) -> bytes:
-        """What the service answers."""
+        """Send `data`; return what the service answers."""
         assert isinstance(self.transport.protocol, asyncio.Protocol)
         self.transport.protocol.data_received(data)
         await turns()
@@ -195,8 +195,8 @@ async def test_of_too_many_that_do_not_ask_to_join_the_oldest_is_told_that_its_t
 
 
 async def test_while_there_is_a_crowd_those_that_make_no_request_make_room() -> None:
-    """Else they would keep all others out for as long as they may take for their request."""
-    context = a_context(max_files=400)  # Room for 300 connections; from the 263rd file on it is a crowd.
+    """Otherwise they would keep all others out until the request timeout."""
+    context = a_context(max_files=400)  # Room for 300 connections; crowded from the 263rd file on.
     visitors = [Visitor(context, file=number) for number in range(263)]
     assert {visitor.transport.state for visitor in visitors} == {"open"}
     newcomer = Visitor(context, file=263)
@@ -260,7 +260,7 @@ async def test_behind_a_trusted_proxy_its_clients_are_the_sources() -> None:
         ]
     ]
     assert statuses == [b"101", b"101", b"429", b"101"]
-    # Who is not trusted is the source, whatever it says.
+    # A proxy that is not trusted is itself the source, whatever its X-Forwarded-For says.
     assert (await Visitor(context, "10.0.0.9").send(behind("10.0.0.9", "192.0.2.4"))).startswith(b"HTTP/1.1 429")
 
 

@@ -1,4 +1,4 @@
-"""Who keeps to the limit per source is never refused, whoever else there is, and whatever was refused."""
+"""A source that keeps to its rate is never refused, whatever other sources do, and whatever it was refused before."""
 
 import random
 from typing import Any
@@ -26,7 +26,7 @@ def test_a_source_that_comes_in_bursts_within_its_average_is_never_refused(seed:
     gate = a_gate(max_handshake_rate_per_source=5, max_handshake_rate=0)
     now, burst = 1000.0, 0
     for _ in range(200):
-        now += burst / 5 + chance.random()  # What was used of the fifty has come back.
+        now += burst / 5 + chance.random()  # By now the budget of fifty is full again.
         burst = chance.randint(1, 50)
         assert [gate.handshake("a", now) for _ in range(burst)] == [None] * burst
 
@@ -50,7 +50,7 @@ def test_who_is_refused_because_there_are_too_many_in_all_has_spent_nothing() ->
     gate = a_gate(max_handshake_rate_per_source=0.1, max_handshake_rate=0.2)
     for _ in range(100):
         gate.handshake("a", 1000.0)
-    assert gate.handshake("b", 1000.0) is None  # What one source was refused for its own sake is left for the others.
+    assert gate.handshake("b", 1000.0) is None  # The handshakes refused to "a" have used up nothing of the whole rate.
 
 
 def test_a_budget_that_is_full_again_needs_no_memory() -> None:

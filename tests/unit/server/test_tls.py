@@ -1,4 +1,4 @@
-"""TLS between a client of OpenSSL's and a protocol of ours, on a connection in memory."""
+"""TLS between an OpenSSL client and a protocol of ours, on a connection in memory."""
 
 import asyncio
 import ssl
@@ -16,7 +16,7 @@ from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
 
 
 class Listener(asyncio.Protocol):
-    """What a protocol is told, in order."""
+    """A protocol that records what it is told, in order."""
 
     def __init__(self) -> None:
         self.told: list[bytes | str] = []

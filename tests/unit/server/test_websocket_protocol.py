@@ -1,4 +1,4 @@
-"""The protocol class on a transport in memory: no socket, and no more time than the event loop's next turns."""
+"""The protocol class on a transport in memory. No sockets; the tests wait only for the event loop's next turns."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -250,7 +250,7 @@ async def test_an_outbox_that_has_room_again_may_be_filled_again() -> None:
     protocol.send(Notices([Text(b"x" * 2000)]))
     transport.buffered = 2000
     protocol.pause_writing()
-    transport.buffered = 1000  # Enough is taken; but the transport says so only when it has little left.
+    transport.buffered = 1000  # The peer has taken enough, but the transport reports it only when it has little left.
     protocol.send(Notices([Text(b"x" * 5000)]))
     transport.buffered = 6000
     protocol.send(Notices([Text(b"x")]))
@@ -274,7 +274,7 @@ async def test_an_outbox_that_was_emptied_is_not_full_any_more() -> None:
     protocol, transport, application = await joined(max_outbox_size=1000)
     protocol.pause_writing()
     protocol.resume_writing()
-    transport.buffered = 10**6  # Not asked for: who keeps up costs one call less.
+    transport.buffered = 10**6  # Not asked for: for a peer that keeps up, that saves a call.
     protocol.send(Notices([Text(b"more")]))
     assert application.gone == 0
 
