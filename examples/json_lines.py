@@ -15,8 +15,8 @@ from dependency_injector import providers
 
 from wg_orchestrator.container import Container
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
-from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
-from wg_orchestrator.domain.peer import PublicKey, parse_display_name
+from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated, assert_never
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
@@ -26,8 +26,8 @@ from wg_orchestrator.wire import close_codes, v1
 class Line:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, container: Container) -> None:
         self._reader, self._transport = reader, writer.transport
-        self._membership, self._limits = container.membership(), container.settings()
-        self.max_waiting, self.cut = self._limits.max_outbox_size, writer.transport.abort
+        self._membership, self._limits, self.cut = container.membership(), container.settings(), writer.transport.abort
+        self.max_waiting = self._limits.max_outbox_size
 
     def tell(self, payload: bytes) -> None:
         if not self._transport.is_closing():
@@ -45,8 +45,8 @@ class Line:
         except (EOFError, asyncio.LimitOverrunError, UnicodeDecodeError, v1.MalformedJoin, InvalidTenantId, TypeError):
             return await self._end(close_codes.MALFORMED_JOIN.reason)
         try:
-            name, key = parse_display_name(request.display_name), PublicKey.parse(request.public_key)
-            stay = await self._membership.join(tenant_id, name, key, self)
+            newcomer = Newcomer.parse(request.display_name, request.public_key)
+            stay = await self._membership.join(tenant_id, newcomer, self)
         except MembershipError as error:
             return await self._end(close_codes.REFUSALS[type(error)].reason)
         await self._end()
@@ -83,6 +83,8 @@ class LineNotifier:
                     lines.pop(stay).cut()
                 if not lines:
                     self._tenants.pop(stay.tenant_id, None)
+            case PeerUpdated() | PeerResumed():  # Protocol v1 has no word for these.
+                return
             case _:
                 assert_never(event)
         for line in lines.values():
@@ -95,8 +97,7 @@ async def serve(port: int) -> None:
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(reader, writer, container)
-        task = asyncio.create_task(line.serve())
-        lines[task] = line
+        lines[task := asyncio.create_task(line.serve())] = line
         task.add_done_callback(lambda task: lines.pop(task).cut())
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -114,6 +115,5 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=9000, help="0 picks a free one")
+    (parser := argparse.ArgumentParser()).add_argument("--port", type=int, default=9000, help="0 picks a free one")
     asyncio.run(serve(parser.parse_args().port))

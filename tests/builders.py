@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from harness.keys import a_key_text
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.ip_allocator import IPAllocator
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.domain.stay import Stay, StayId
@@ -25,6 +26,10 @@ def a_key(number: int) -> PublicKey:
 
 def a_name(number: int) -> DisplayName:
     return DisplayName(f"peer-{number}")
+
+
+def a_newcomer(number: int) -> Newcomer:
+    return Newcomer(a_name(number), a_key(number))
 
 
 def a_peer(number: int, address: str | None = None) -> Peer:

@@ -1,7 +1,7 @@
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
+from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated, assert_never
 from wg_orchestrator.domain.peer import Peer, VirtualIP
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
@@ -24,16 +24,25 @@ class Left:
     peer: Peer
 
 
-Told: TypeAlias = Welcome | Joined | Left
+@dataclass(frozen=True)
+class Updated:
+    peer: Peer
 
 
-def told(committed: Committed) -> Joined | Left:
-    """What an event says to a peer."""
+Told: TypeAlias = Welcome | Joined | Left | Updated
+
+
+def told(committed: Committed) -> Joined | Left | Updated | None:
+    """What an event says to a peer; None: nothing."""
     event = committed.event
     if isinstance(event, PeerJoined):
         return Joined(event.stay.peer)
     if isinstance(event, PeerLeft):
         return Left(event.stay.peer)
+    if isinstance(event, PeerUpdated):
+        return Updated(event.stay.peer)
+    if isinstance(event, PeerResumed):
+        return None
     return assert_never(event)
 
 
@@ -57,6 +66,9 @@ class Subscriber:
             elif isinstance(told, Joined):
                 assert told.peer.virtual_ip not in picture, "an address is announced while it is held"
                 picture[told.peer.virtual_ip] = told.peer
+            elif isinstance(told, Updated):
+                assert picture[told.peer.virtual_ip].public_key == told.peer.public_key, "updated, and was never there"
+                picture[told.peer.virtual_ip] = told.peer
             else:
                 assert picture.pop(told.peer.virtual_ip, None) == told.peer, "left, and was never there"
         assert self.revisions == sorted(set(self.revisions)), "an event has no revision of its own, or a lower one"
@@ -79,9 +91,9 @@ class RecordingNotifier:
         event = committed.event
         stay = event.stay
         subject = stay.tenant_id, stay.peer.virtual_ip
-        if isinstance(event, PeerLeft) and (leaver := self._subscribers.pop(subject, None)):
+        if isinstance(event, PeerLeft | PeerResumed) and (leaver := self._subscribers.pop(subject, None)):
             leaver.ended = True
         for key, subscriber in self._subscribers.items():
-            if key[0] == stay.tenant_id and key != subject:
-                subscriber.seen.append(told(committed))
+            if key[0] == stay.tenant_id and key != subject and (news := told(committed)) is not None:
+                subscriber.seen.append(news)
                 subscriber.revisions.append(committed.revision)

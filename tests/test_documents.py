@@ -96,5 +96,7 @@ async def test_the_metrics_are_listed() -> None:
         StoreTelemetry(service.container.telemetry())  # What a node on NATS counts besides.
         metrics = list(service.container.telemetry().registry.collect())
         ours = {metric.name.removeprefix("wg_orchestrator_"): metric for metric in metrics if "orch" in metric.name}
-        listed = re.findall(r"^\| `([a-z_]+?)(?:_total(?:\{reason\})?)?` \| (.*) \|$", OPERATIONS, re.MULTILINE)
+        listed = re.findall(
+            r"^\| `([a-z_]+?)(?:_total(?:\{(?:reason|outcome)\})?)?` \| (.*) \|$", OPERATIONS, re.MULTILINE
+        )
         assert dict(listed) == {name: metric.documentation for name, metric in ours.items()}

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Callable
 from contextlib import nullcontext
 
 from dependency_injector import containers, providers
@@ -5,8 +7,12 @@ from dependency_injector import containers, providers
 from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.websocket.arrival import Resumption
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
+from wg_orchestrator.adapters.websocket.history import HistoryLimits
+from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.session import AimRule
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
@@ -14,6 +20,7 @@ from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
+from wg_orchestrator.wire.subprotocol import V1, V2
 
 
 def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
@@ -38,6 +45,11 @@ def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) ->
     )
 
 
+def _for_the_first(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
+
+
 class Container(containers.DeclarativeContainer):
     """Chooses the adapters. Each instance is a service of its own; override a provider to swap an adapter."""
 
@@ -50,15 +62,27 @@ class Container(containers.DeclarativeContainer):
         InMemoryTenantRepository,
         network=settings.provided.network,
         max_peers_per_tenant=settings.provided.max_peers_per_tenant,
+        scatters=providers.Factory(_for_the_first, settings.provided.grace),
     )
     nats_timings = providers.Singleton(Timings)
     nats_tenants = providers.Singleton(_nats_tenants, settings, telemetry, nats_timings)
     tenants = providers.Selector(settings.provided.store, memory=memory_tenants, nats=nats_tenants)
 
     peer_telemetry = providers.Singleton(PeerTelemetry, telemetry)
-    notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=peer_telemetry)
+    v2_terms = providers.Singleton(
+        V2Terms,
+        network=settings.provided.network,
+        grace=settings.provided.grace,
+        history=providers.Factory(
+            HistoryLimits, notices=settings.provided.history_size, size=settings.provided.history_bytes
+        ),
+    )
+    notifier = providers.Singleton(WebSocketPeerNotifier, telemetry=peer_telemetry, terms=v2_terms)
     membership = providers.Singleton(
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
+    )
+    aim = providers.Singleton(
+        AimRule, network=settings.provided.network, trusts_strangers=settings.provided.trust_endpoints
     )
     sessions = providers.Singleton(
         Sessions,
@@ -66,12 +90,26 @@ class Container(containers.DeclarativeContainer):
         notifier=notifier,
         telemetry=peer_telemetry,
         grace=grace,
+        resumption=providers.Factory(
+            Resumption,
+            aim=aim,
+            grace=settings.provided.grace,
+            most_away=settings.provided.max_connections,
+            update_interval=settings.provided.update_interval,
+        ),
         # As fast as another node takes them.
         max_release_rate=settings.provided.max_handshake_rate,
     )
     peers = providers.Singleton(
         PeerEndpoint,
         sessions=sessions,
+        aim=aim,
+        # The stream has no room for sessions yet.
+        versions=providers.Selector(
+            settings.provided.store,
+            memory=providers.Object(frozenset({V1, V2})),
+            nats=providers.Object(frozenset({V1})),
+        ),
         limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,

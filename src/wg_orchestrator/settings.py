@@ -148,6 +148,17 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     )
     max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
     max_tenants: Count = Field(10_000, description="tenants with peers that the service may hold")
+    grace: int = Field(
+        60, ge=0, le=86_400, description="seconds that a v2 peer has to come back after its connection; 0 is none"
+    )
+    history_size: Count = Field(1024, description="notices of a tenant that are kept for v2 peers that come back")
+    history_bytes: Size = Field(1024 * 1024, description="bytes that these may have together, of one tenant")
+    update_interval: Seconds = Field(
+        5.0, description="seconds between two changes of a v2 peer's name or endpoints that are told"
+    )
+    trust_endpoints: bool = Field(
+        False, description="let v2 peers announce public addresses that they do not connect from"
+    )
     send_buffer_size: Size = Field(
         128 * 1024, description="bytes that may wait for one peer in the kernel, which takes twice as many for them"
     )

@@ -2,7 +2,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, a_stay_in, peers_of
+from tests.builders import ACME, GLOBEX, a_newcomer, a_peer, a_stay_in, peers_of
 from wg_orchestrator.domain.errors import Conflict, PeerLimitReached
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.peer import Peer
@@ -40,29 +40,29 @@ class TenantRepositoryContract:
     async def test_a_tenant_is_forgotten_with_its_last_peer(self, repository: TenantRepository) -> None:
         await come_and_go(repository, a_peer(1))
         assert repository.count() == 0
-        newcomer = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
+        newcomer = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(2))
         assert newcomer.stay.peer.virtual_ip == self.NETWORK[1]
 
     async def test_what_get_returns_can_decide_the_next_join(self, repository: TenantRepository) -> None:
         for number in range(1, self.MAX_PEERS + 1):
             stay_id = repository.next_stay_id()
-            await repository.commit(repository.get(ACME).admit(stay_id, a_name(number), a_key(number)))
+            await repository.commit(repository.get(ACME).admit(stay_id, a_newcomer(number)))
         addresses = [peer.virtual_ip for peer in peers_of(repository.get(ACME))]
         assert addresses == [self.NETWORK[number] for number in range(1, self.MAX_PEERS + 1)]
         with pytest.raises(PeerLimitReached):
-            repository.get(ACME).admit(repository.next_stay_id(), a_name(9), a_key(9))
+            repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(9))
 
     async def test_each_stay_has_an_id_of_its_own(self, repository: TenantRepository) -> None:
         assert len({repository.next_stay_id() for _ in range(100)}) == 100
 
     async def test_of_two_claims_on_one_address_one_wins(self, repository: TenantRepository) -> None:
-        first = repository.get(ACME).admit(repository.next_stay_id(), a_name(1), a_key(1))
-        second = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
+        first = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(1))
+        second = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(2))
         await repository.commit(first)
         with pytest.raises(Conflict):
             await repository.commit(second)
         assert list(repository.get(ACME).stays) == [first.stay]
-        again = repository.get(ACME).admit(repository.next_stay_id(), a_name(2), a_key(2))
+        again = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(2))
         assert again.stay.peer.virtual_ip != first.stay.peer.virtual_ip
         await repository.commit(again)
 

@@ -3,6 +3,7 @@
 from tests.builders import ACME, a_key, at_once
 from tests.integration.service import Service
 from wg_orchestrator.domain.events import LeaveCause
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.peer import DisplayName
 from wg_orchestrator.domain.stay import Stay
 
@@ -14,7 +15,7 @@ def join(service: Service, count: int, first: int = _FIRST) -> list[Stay]:
     """Commit `count` large joins without a turn of the event loop in between, as after a gap in the feed."""
     tenants, stays = service.container.tenants(), []
     for number in range(first, first + count):
-        event = tenants.get(ACME).admit(tenants.next_stay_id(), _NAME, a_key(number))
+        event = tenants.get(ACME).admit(tenants.next_stay_id(), Newcomer(_NAME, a_key(number)))
         at_once(tenants.commit(event))
         stays.append(event.stay)
     return stays

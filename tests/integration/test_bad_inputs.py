@@ -24,10 +24,11 @@ from tests.integration.bad_inputs.handshakes import HANDSHAKES
 from tests.integration.bad_inputs.joins import JOINS, KEY, WATCHER
 from tests.integration.bad_inputs.limited import LIMITED, Limited
 from tests.integration.bad_inputs.play import answer
+from tests.integration.bad_inputs.v2 import V2
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import Client, RawClient, running
 
-CASES = [*HANDSHAKES, *FRAMES, *JOINS]
+CASES = [*HANDSHAKES, *FRAMES, *JOINS, *V2]
 
 
 @pytest.fixture(scope="module", params=["ws", "wss"])

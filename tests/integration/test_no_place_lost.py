@@ -9,7 +9,8 @@ from tests.faults import Faults, Place
 from tests.integration.actor import Actor, until
 from tests.integration.service import PATIENCE, RawClient, Service, join_message, running
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket.channel import Channel, Flush
+from wg_orchestrator.adapters.websocket.channel import Channel
+from wg_orchestrator.adapters.websocket.flush import Flush
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService

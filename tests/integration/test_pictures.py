@@ -20,7 +20,7 @@ _LOSSY = bool(os.environ.get("PICTURES_LOSSY"))
 @pytest.mark.parametrize("seed", _SEEDS)
 async def test_every_picture_is_the_truth_whatever_clients_do(seed: int) -> None:
     async with running(
-        small_buffers=not _LOSSY,
+        send_buffer_size=131_072 if _LOSSY else 2048,
         network="10.0.0.0/26",
         max_outbox_size=65536,
         join_timeout=300,

@@ -90,6 +90,7 @@ OTHERS: dict[str, list[str]] = {
     "nats_tls_ca": ["no such file", "/"],
     "nats_tls_certificate": ["no such file"],
     "nats_tls_key": ["no such file", "pyproject.toml"],
+    "trust_endpoints": ["", "perhaps", "2"],
     "log_level": ["", "loud", "\x1b"],
     "log_format": ["", "xml"],
 }  # fmt: skip

@@ -120,13 +120,14 @@ class PeerRenamed:
     stay: Stay
 
 
-MembershipEvent: TypeAlias = PeerJoined | PeerLeft | PeerRenamed
+MembershipEvent: TypeAlias = PeerJoined | PeerLeft | PeerUpdated | PeerResumed | PeerRenamed
 """
 WHO_THINKS_OF_EVENTS = {
     "adapters/nats/expecting.py",
     "adapters/nats/tenant_repository.py",
     "adapters/websocket/channel.py",
-    "adapters/websocket/notifier.py",
+    "adapters/websocket/lane.py",
+    "adapters/websocket/lanes.py",
     "domain/tenant.py",
 }
 

@@ -28,6 +28,7 @@ def settings_options(command: Command) -> Command:
             f"--{name.replace('_', '-')}",
             *_SHORT.get(name, ()),
             name,
+            is_flag=field.annotation is bool,
             default=None,
             help=f"{field.description} [default: {default}]",
         )

@@ -29,7 +29,21 @@ class PeerLeft:
     cause: LeaveCause
 
 
-MembershipEvent: TypeAlias = PeerJoined | PeerLeft
+@dataclass(frozen=True, slots=True)
+class PeerUpdated:
+    """A peer has the name and the endpoints that its stay says, from this event on."""
+
+    stay: Stay
+
+
+@dataclass(frozen=True, slots=True)
+class PeerResumed:
+    """A peer lives on a new connection from this event on, in the turn that its stay says. The one before is over."""
+
+    stay: Stay
+
+
+MembershipEvent: TypeAlias = PeerJoined | PeerLeft | PeerUpdated | PeerResumed
 
 
 @dataclass(frozen=True, slots=True)

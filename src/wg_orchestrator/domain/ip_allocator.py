@@ -1,6 +1,7 @@
+import random
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -11,14 +12,15 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 REMEMBERED_KEYS = 4096
 """Of how many released addresses of a tenant it is known whose they were."""
+_RANDOM_TRIES = 16
 
 
 class IPAllocator:
     """Says which address of a network comes next; takes and releases addresses in O(1).
 
-    The order: the address that the key held last, if it is still free and was released lately; else the lowest one
-    that was never used; else the one released longest ago. WireGuard ties an address to a key, so an address that
-    changes hands late is one that nobody still ties to its old owner.
+    The order: the address that is wished for, if it is free; the one that the key held last, if it is free and was
+    released lately; the lowest one that was never used; the one released longest ago. WireGuard ties an address to a
+    key, so an address that changes hands late is one that nobody still ties to its old owner.
 
     Which addresses are usable is what `ipaddress` calls hosts: never the network and broadcast address (IPv6: the
     subnet-router anycast address, RFC 4291 section 2.6.1); a /31, /127, /32 or /128 has none of these (RFC 3021,
@@ -28,11 +30,18 @@ class IPAllocator:
 
     __slots__ = (
         "_beyond", "_first", "_held", "_last", "_last_held", "_network", "_next", "_recent", "_released",
-        "_remembered_keys",
+        "_remembered_keys", "_scatters",
     )  # fmt: skip
 
-    def __init__(self, network: Network, remembered_keys: int = REMEMBERED_KEYS) -> None:
+    def __init__(
+        self,
+        network: Network,
+        remembered_keys: int = REMEMBERED_KEYS,
+        scatters: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`scatters`: whether whoever has no address to come back to gets one at a random place instead."""
         self._network = network
+        self._scatters = scatters
         self._remembered_keys = remembered_keys
         self._first = int(network.network_address)
         self._last = int(network.broadcast_address)
@@ -50,8 +59,12 @@ class IPAllocator:
         self._last_held: dict[PublicKey, int] = {}
         self._released = _Queue()
 
-    def next_for(self, key: PublicKey) -> VirtualIP:
-        """The address that `key` should get now. Changes nothing. Raises NoAddressLeft."""
+    def next_for(self, key: PublicKey, wish: VirtualIP | None = None) -> VirtualIP:
+        """The address that `key` should get now: its wish, if that is free. Changes nothing. Raises NoAddressLeft."""
+        if wish is not None and self.is_free(wish):
+            return wish
+        if key not in self._last_held and self._scatters() and (scattered := self._anywhere()) is not None:
+            return scattered
         for address in self.candidates(key):
             return address
         raise NoAddressLeft(f"every address of {self._network} is held")
@@ -61,7 +74,7 @@ class IPAllocator:
 
         The one that it held last may come twice.
         """
-        to_address = type(self._network.network_address)
+        to_address = self._to_address
         last_held = self._last_held.get(key)
         if last_held is not None:
             yield to_address(last_held)
@@ -76,6 +89,9 @@ class IPAllocator:
     def has(self, virtual_ip: VirtualIP) -> bool:
         """Whether it is an address of the network that a peer may have."""
         return virtual_ip.version == self._network.version and self._first <= int(virtual_ip) <= self._last
+
+    def is_free(self, virtual_ip: VirtualIP) -> bool:
+        return self.has(virtual_ip) and int(virtual_ip) not in self._held
 
     def take(self, virtual_ip: VirtualIP) -> None:
         """Mark a free address as held, whether or not it was next. Raises Conflict if it is not a free one."""
@@ -105,6 +121,17 @@ class IPAllocator:
             oldest, its_key = self._recent.popitem(last=False)
             self._forget(oldest, its_key)
             self._released.append(oldest - self._first)
+
+    def _anywhere(self) -> VirtualIP | None:
+        """A free address at a random place, or None if that is hard to find."""
+        for _ in range(_RANDOM_TRIES):
+            address = random.randint(self._first, self._last)
+            if address not in self._held:
+                return self._to_address(address)
+        return None
+
+    def _to_address(self, address: int) -> VirtualIP:
+        return type(self._network.network_address)(address)
 
     def _forget(self, address: int, key: PublicKey) -> None:
         if self._last_held.get(key) == address:  # It may have held another one since.

@@ -1,9 +1,12 @@
 from typing import Generic
 
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import Conflict, TenantLimitReached, Unavailable
 from wg_orchestrator.domain.events import LeaveCause
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.peer import DisplayName, PublicKey
 from wg_orchestrator.domain.ports import PeerNotifier, Subscriber, TenantRepository
+from wg_orchestrator.domain.session import NO_SESSION, SessionDigest
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -22,9 +25,11 @@ class MembershipService(Generic[Subscriber]):
         tenants.follow(notifier.announce)
 
     async def join(
-        self, tenant_id: TenantId, display_name: DisplayName, public_key: PublicKey, subscriber: Subscriber
+        self, tenant_id: TenantId, newcomer: Newcomer, subscriber: Subscriber, session: SessionDigest = NO_SESSION
     ) -> Stay:
         """Make a newcomer part of the tenant and welcome it. Whoever joined has to `leave`, once.
+
+        With a session, it may `resume` its stay until then.
 
         Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed. Whatever else it
         raises, by a fault of ours or because its task was cancelled, the newcomer is out again and the others are told.
@@ -33,25 +38,71 @@ class MembershipService(Generic[Subscriber]):
             tenant = self._tenants.get(tenant_id)
             if tenant.is_empty and self._tenants.count() >= self._max_tenants:
                 raise TenantLimitReached(f"the service holds {self._max_tenants} tenants")
-            newcomer = tenant.admit(self._tenants.next_stay_id(), display_name, public_key)
+            event = tenant.admit(self._tenants.next_stay_id(), newcomer, session)
             try:
-                await self._tenants.commit(newcomer)
+                await self._tenants.commit(event)
                 # No `await` between reading the roster and the subscription: an event in between would be lost.
                 tenant = self._tenants.get(tenant_id)
-                if newcomer.stay not in tenant:
+                if event.stay not in tenant:
                     continue  # Another node's event has put it out again before it was welcome.
-                self._notifier.welcome(tenant, newcomer.stay, subscriber)
+                self._notifier.welcome(tenant, event.stay, subscriber)
             except Conflict:
                 continue  # Somebody else's event came first, so the tenant has changed: decide again.
             except Unavailable:
                 raise
             except BaseException:
-                await self.leave(newcomer.stay)
+                await self.leave(event.stay)
                 raise
-            return newcomer.stay
+            return event.stay
+
+    async def resume(
+        self, tenant_id: TenantId, public_key: PublicKey, secret: str, subscriber: Subscriber
+    ) -> Stay | None:
+        """Let a peer go on with its stay on a new connection; whatever it lived on until now is closed, anywhere.
+
+        Nobody is told. Returns the stay in its new turn, which alone can end it from now on; or None, and nothing has
+        changed, if there is no stay of this key that the secret opens. Raises Unavailable; then the
+        stay goes on as before. Whatever else it raises, the stay has ended, or goes on as before.
+        """
+        while (event := self._tenants.get(tenant_id).resume(public_key, secret)) is not None:
+            try:
+                await self._tenants.commit(event)
+                # No `await` here, as in `join`.
+                tenant = self._tenants.get(tenant_id)
+                if event.stay in tenant:
+                    self._notifier.welcome(tenant, event.stay, subscriber)
+                    return event.stay
+            except Conflict:
+                continue
+            except Unavailable:
+                raise
+            except BaseException:
+                await self.leave(event.stay)
+                raise
+        return None
+
+    async def update(
+        self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
+    ) -> Stay:
+        """Have a peer's new name, new endpoints or both told; None leaves it as it is. Does nothing if that changes
+        nothing, or if the stay has ended or goes on in another turn. Returns the stay as it is then.
+
+        Raises Unavailable.
+        """
+        while stay in (tenant := self._tenants.get(stay.tenant_id)):
+            event = tenant.update(stay, display_name, endpoints)
+            if event is None:
+                break
+            try:
+                await self._tenants.commit(event)
+            except Conflict:
+                continue
+            return event.stay
+        return stay
 
     async def leave(self, stay: Stay, cause: LeaveCause = LeaveCause.LEFT) -> None:
-        """End a stay and free its address, as soon as that can be committed. Does nothing if it has ended.
+        """End a stay and free its address, as soon as that can be committed. Does nothing if it has ended, or if the
+        peer has resumed it since.
 
         If it raises and the peer `is_in` still, it has to be called again.
         """

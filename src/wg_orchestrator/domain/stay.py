@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.session import NO_SESSION, SessionDigest
 from wg_orchestrator.domain.tenant_id import TenantId
 
 StayId = NewType("StayId", str)
@@ -13,8 +14,18 @@ class Stay:
 
     Its id makes it one. A peer that leaves and comes back is another stay, even with the same name, key and address:
     what ends the first one late does not end the second.
+
+    A stay with a session may outlive its connection. Then the peer resumes it on another connection, with the next
+    `turn`: what ends an earlier turn late does not end this one.
     """
 
     id: StayId
     tenant_id: TenantId
     peer: Peer
+    session: SessionDigest = NO_SESSION
+    turn: int = 0
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the peer can come back to it."""
+        return self.session != NO_SESSION

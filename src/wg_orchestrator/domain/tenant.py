@@ -1,9 +1,21 @@
 from collections.abc import Collection
+from dataclasses import replace
 
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import Conflict, KeyInUse, PeerLimitReached
-from wg_orchestrator.domain.events import Committed, LeaveCause, PeerJoined, PeerLeft, assert_never
+from wg_orchestrator.domain.events import (
+    Committed,
+    LeaveCause,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    PeerUpdated,
+    assert_never,
+)
 from wg_orchestrator.domain.ip_allocator import IPAllocator
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
+from wg_orchestrator.domain.session import NO_SESSION, SessionDigest, opens
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -36,22 +48,50 @@ class Tenant:
         return not self._stays
 
     def __contains__(self, stay: Stay) -> bool:
+        """Whether the peer is in, in this turn of this stay."""
         held = self._stays.get(stay.peer.public_key)
-        return held is not None and held.id == stay.id
+        return held is not None and held.id == stay.id and held.turn == stay.turn
 
-    def admit(self, stay_id: StayId, display_name: DisplayName, public_key: PublicKey) -> PeerJoined:
+    def stay_of(self, public_key: PublicKey) -> Stay | None:
+        """The stay in which this key is live."""
+        return self._stays.get(public_key)
+
+    def admit(self, stay_id: StayId, newcomer: Newcomer, session: SessionDigest = NO_SESSION) -> PeerJoined:
         """Decide on a newcomer and its address. Raises KeyInUse, PeerLimitReached or NoAddressLeft."""
+        public_key = newcomer.public_key
         if public_key in self._stays:
             raise KeyInUse(f"{public_key} is live in {self.id}")
         if len(self._stays) >= self._max_peers:
             raise PeerLimitReached(f"{self.id} holds {self._max_peers} peers")
-        peer = Peer(display_name, public_key, self._addresses.next_for(public_key))
-        return PeerJoined(Stay(stay_id, self.id, peer))
+        address = self._addresses.next_for(public_key, newcomer.wish)
+        peer = Peer(newcomer.display_name, public_key, address, newcomer.endpoints)
+        return PeerJoined(Stay(stay_id, self.id, peer, session))
 
     def release(self, stay: Stay, cause: LeaveCause) -> PeerLeft:
-        """Decide that a stay is to end. Raises Conflict if it has ended."""
-        self._check_is_in(stay)
-        return PeerLeft(stay, cause)
+        """Decide that a stay is to end. Raises Conflict if it has ended, or goes on in another turn."""
+        return PeerLeft(self._held(stay), cause)
+
+    def resume(self, public_key: PublicKey, secret: str) -> PeerResumed | None:
+        """Decide that a peer comes back to its stay. None: there is none of this key that the secret opens."""
+        stay = self._stays.get(public_key)
+        if stay is None or not opens(secret, stay.session):
+            return None
+        return PeerResumed(replace(stay, turn=stay.turn + 1))
+
+    def update(
+        self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
+    ) -> PeerUpdated | None:
+        """Decide on a peer's new name, new endpoints or both; None is the one it has. Returns None if nothing changes.
+
+        Raises Conflict if the stay has ended, or goes on in another turn.
+        """
+        held = self._held(stay)
+        peer = replace(
+            held.peer,
+            display_name=held.peer.display_name if display_name is None else display_name,
+            endpoints=held.peer.endpoints if endpoints is None else endpoints,
+        )
+        return None if peer == held.peer else PeerUpdated(replace(held, peer=peer))
 
     def apply(self, committed: Committed) -> None:
         """Change the membership as the event says. Raises Conflict, and changes nothing, if it contradicts it."""
@@ -61,6 +101,10 @@ class Tenant:
                 self._join(event.stay)
             case PeerLeft():
                 self._leave(event.stay)
+            case PeerUpdated():
+                self._replace(event.stay, event.stay.turn)
+            case PeerResumed():
+                self._replace(event.stay, event.stay.turn - 1)
             case _:
                 assert_never(event)
         self.revision = committed.revision
@@ -73,10 +117,19 @@ class Tenant:
         self._stays[peer.public_key] = stay
 
     def _leave(self, stay: Stay) -> None:
-        self._check_is_in(stay)
+        self._held(stay)
         del self._stays[stay.peer.public_key]
         self._addresses.release(stay.peer.virtual_ip, stay.peer.public_key)
 
-    def _check_is_in(self, stay: Stay) -> None:
-        if stay not in self:
+    def _replace(self, stay: Stay, turn: int) -> None:
+        """Put `stay` in the place of the same one in that turn. It keeps its place in the order in which they came."""
+        held = self._held(replace(stay, turn=turn))
+        if held.peer.virtual_ip != stay.peer.virtual_ip:
+            raise Conflict(f"{stay.peer.public_key} keeps its address for as long as it stays")
+        self._stays[stay.peer.public_key] = stay
+
+    def _held(self, stay: Stay) -> Stay:
+        held = self._stays.get(stay.peer.public_key)
+        if held is None or held.id != stay.id or held.turn != stay.turn:
             raise Conflict(f"{stay.peer.virtual_ip} is not held in {self.id} by that stay")
+        return held

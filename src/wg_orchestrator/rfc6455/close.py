@@ -1,5 +1,8 @@
 from dataclasses import dataclass
 
+CLOSED_BY_PEER = "closed by the peer"
+"""The reason that stands for that of a peer's close frame, which may be any text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Close:

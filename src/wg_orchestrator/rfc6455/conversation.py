@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple, TypeAlias
 
-from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.rfc6455.frames import FrameReader, Opcode, Violation, close_frame, decode_text, frame, parse_close
 from wg_orchestrator.rfc6455.handshake import Handshake, refusal
 
@@ -214,7 +214,7 @@ class Conversation:
         if opcode is _CLOSE:
             code, _ = parse_close(payload)
             answer = frame(Opcode.CLOSE, payload[:2]) if self.phase is OPEN else b""
-            return self._end(Step.HEAR_CLOSE, Close(code, "closed by the peer"), answer) or NOTHING
+            return self._end(Step.HEAR_CLOSE, Close(code, CLOSED_BY_PEER), answer) or NOTHING
         if self.phase is not OPEN or opcode is _CONTINUATION:
             return NOTHING
         if opcode is _PONG:

@@ -87,7 +87,7 @@ class WebSocketProtocol(ConversationProtocol):
     async def run(self, listener: Listener) -> None:
         call, self._call = self._call, None
         if (cause := self._conversation.cause) is not None:
-            listener.gone(cause.reason)
+            listener.gone(cause)
             return
         self._listener = listener
         self._await(self._context.pings)
@@ -137,7 +137,7 @@ class WebSocketProtocol(ConversationProtocol):
     def _over(self, ending: Ending, cause: Close) -> None:
         call, listener, self._listener = self._call, self._listener, None
         if listener is not None:
-            listener.gone(cause.reason)
+            listener.gone(cause)
         elif call is not None:
             if ending.step is Step.BREAK:
                 self._context.telemetry.refused(cause.reason, self._source)

@@ -9,7 +9,7 @@ import anyio
 from dependency_injector import providers
 
 from harness.nats_server import PATIENCE, NatsServer
-from tests.builders import ACME, a_key, a_name, peers_of
+from tests.builders import ACME, a_newcomer, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.stream import StreamOptions
@@ -73,7 +73,7 @@ class Node:
 
     async def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Peer, Subscriber]:
         subscriber = Subscriber()
-        stay = await self.membership.join(tenant_id, a_name(number), a_key(number), subscriber)
+        stay = await self.membership.join(tenant_id, a_newcomer(number), subscriber)
         self._stays[tenant_id, stay.peer] = stay
         return stay.peer, subscriber
 

@@ -3,7 +3,7 @@ from ipaddress import IPv4Network, ip_address
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, at_once, joined
+from tests.builders import ACME, GLOBEX, a_newcomer, a_peer, at_once, joined
 from tests.fakes import Joined, Left, RecordingNotifier, Subscriber, Welcome
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
@@ -22,7 +22,7 @@ class Service:
 
     def join(self, number: int, tenant_id: TenantId = ACME) -> tuple[Stay, Subscriber]:
         subscriber = Subscriber()
-        return at_once(self.membership.join(tenant_id, a_name(number), a_key(number), subscriber)), subscriber
+        return at_once(self.membership.join(tenant_id, a_newcomer(number), subscriber)), subscriber
 
     def leave(self, stay: Stay) -> None:
         at_once(self.membership.leave(stay))
@@ -115,9 +115,9 @@ def test_a_join_that_was_overtaken_decides_again() -> None:
     tenants = OvertakenRepository()
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher, newcomer = Subscriber(), Subscriber()
-    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
+    at_once(membership.join(ACME, a_newcomer(1), watcher))
     tenants.overtaken_by = [lambda: joined(a_peer(9, "100.64.0.3")), lambda: joined(a_peer(8, "100.64.0.2"))]
-    stay = at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
+    stay = at_once(membership.join(ACME, a_newcomer(2), newcomer))
     assert stay.peer.virtual_ip == ip_address("100.64.0.4")
     assert newcomer.picture() == watcher.picture()
     assert len(watcher.seen) == 4
@@ -128,15 +128,15 @@ def test_a_join_that_was_overtaken_by_its_own_key_is_refused() -> None:
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     tenants.overtaken_by = [lambda: joined(a_peer(2, "100.64.0.77"))]
     with pytest.raises(KeyInUse):
-        at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+        at_once(membership.join(ACME, a_newcomer(2), Subscriber()))
 
 
 def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
     tenants = OvertakenRepository()
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher = Subscriber()
-    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
-    stay = at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+    at_once(membership.join(ACME, a_newcomer(1), watcher))
+    stay = at_once(membership.join(ACME, a_newcomer(2), Subscriber()))
     tenants.overtaken_by = [lambda: PeerLeft(stay, LeaveCause.LOST)]
     at_once(membership.leave(stay))
     assert watcher.seen[1:] == [Joined(stay.peer), Left(stay.peer)]
@@ -154,8 +154,8 @@ def test_a_newcomer_that_was_put_out_before_its_welcome_decides_again() -> None:
     put_out: list[MembershipEvent] = []
     membership = MembershipService(Hasty(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
     watcher, newcomer = Subscriber(), Subscriber()
-    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
-    at_once(membership.join(ACME, a_name(2), a_key(2), newcomer))
+    at_once(membership.join(ACME, a_newcomer(1), watcher))
+    at_once(membership.join(ACME, a_newcomer(2), newcomer))
     assert watcher.seen[1:] == [Joined(a_peer(2)), Left(a_peer(2)), Joined(a_peer(2))]
     assert newcomer.picture() == watcher.picture()
 
@@ -168,7 +168,7 @@ def test_a_leave_that_can_not_be_committed_now_is_the_repositorys_to_finish() ->
             return await super().commit(event)
 
     membership = MembershipService(Away(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
-    at_once(membership.leave(at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))))
+    at_once(membership.leave(at_once(membership.join(ACME, a_newcomer(1), Subscriber()))))
 
 
 def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:
@@ -178,4 +178,4 @@ def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:
 
     membership = MembershipService(Broken(IPv4Network("100.64.0.0/10"), 10), RecordingNotifier(), max_tenants=10)
     with pytest.raises(ConnectionError):
-        at_once(membership.join(ACME, a_name(1), a_key(1), Subscriber()))
+        at_once(membership.join(ACME, a_newcomer(1), Subscriber()))

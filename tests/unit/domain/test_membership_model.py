@@ -3,7 +3,7 @@ from ipaddress import IPv4Network
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, at_once, peers_of
+from tests.builders import ACME, GLOBEX, a_key, a_newcomer, at_once, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.domain.errors import KeyInUse, NoAddressLeft
@@ -53,7 +53,7 @@ class MembershipMachine(RuleBasedStateMachine):
     def join(self, tenant_id: TenantId, key: int) -> None:
         model, subscriber = self.models[tenant_id], Subscriber()
         try:
-            stay = at_once(self.membership.join(tenant_id, a_name(key), a_key(key), subscriber))
+            stay = at_once(self.membership.join(tenant_id, a_newcomer(key), subscriber))
         except KeyInUse:
             assert key in model.members.values()
         except NoAddressLeft:

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, a_key, a_name, at_once, peers_of
+from tests.builders import ACME, a_key, a_newcomer, at_once, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from tests.faults import Faults, Planted
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
@@ -36,15 +36,15 @@ def test_a_fault_at_any_call_of_a_join_leaves_no_place_behind(
         tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), 10)
         membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
         for number in range(1, 1 + others):
-            at_once(membership.join(ACME, a_name(number), a_key(number), Subscriber()))
+            at_once(membership.join(ACME, a_newcomer(number), Subscriber()))
         roster = list(tenants.get(ACME).stays)
         faults.arm(nth)
         try:
-            at_once(membership.join(ACME, a_name(9), a_key(9), Subscriber()))
+            at_once(membership.join(ACME, a_newcomer(9), Subscriber()))
         except Planted:
             faults.disarm()
             assert list(tenants.get(ACME).stays) == roster, faults.struck
-            assert at_once(membership.join(ACME, a_name(9), a_key(9), Subscriber())).peer.public_key == a_key(9)
+            assert at_once(membership.join(ACME, a_newcomer(9), Subscriber())).peer.public_key == a_key(9)
             struck.add(faults.struck)
         else:
             break
@@ -56,10 +56,10 @@ def test_a_newcomer_whose_welcome_fails_is_told_of_as_one_that_came_and_went(mon
     tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), 10)
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher = Subscriber()
-    at_once(membership.join(ACME, a_name(1), a_key(1), watcher))
+    at_once(membership.join(ACME, a_newcomer(1), watcher))
     faults.arm(0)
     with pytest.raises(Planted):
-        at_once(membership.join(ACME, a_name(2), a_key(2), Subscriber()))
+        at_once(membership.join(ACME, a_newcomer(2), Subscriber()))
     assert len(watcher.seen) == 3
     assert list(watcher.picture().values()) == peers_of(tenants.get(ACME))
 
@@ -74,7 +74,7 @@ def test_a_join_that_is_cancelled_while_it_is_committed_leaves_no_place_behind()
     async def cancelled_join() -> None:
         tenants = Slow(IPv4Network("100.64.0.0/10"), 10)
         membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
-        joining = asyncio.create_task(membership.join(ACME, a_name(1), a_key(1), Subscriber()))
+        joining = asyncio.create_task(membership.join(ACME, a_newcomer(1), Subscriber()))
         await asyncio.sleep(0)
         assert len(tenants.get(ACME).stays) == 1
         joining.cancel()

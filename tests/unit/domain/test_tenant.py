@@ -2,9 +2,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.builders import a_key, a_name, a_peer, a_stay, a_tenant, apply, joined, left, peers_of
+from tests.builders import a_key, a_name, a_newcomer, a_peer, a_stay, a_tenant, apply, joined, left, peers_of
 from wg_orchestrator.domain.errors import Conflict, KeyInUse, NoAddressLeft, PeerLimitReached
 from wg_orchestrator.domain.events import LeaveCause
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.stay import StayId
 
@@ -14,7 +15,7 @@ STAY = StayId("7")
 def test_a_decision_changes_nothing() -> None:
     tenant = a_tenant()
     apply(tenant, joined(a_peer(1)))
-    tenant.admit(STAY, a_name(2), a_key(2))
+    tenant.admit(STAY, a_newcomer(2))
     tenant.release(a_stay(a_peer(1)), LeaveCause.LEFT)
     assert peers_of(tenant) == [a_peer(1)]
 
@@ -22,13 +23,13 @@ def test_a_decision_changes_nothing() -> None:
 def test_a_newcomer_gets_the_next_address() -> None:
     tenant = a_tenant()
     apply(tenant, joined(a_peer(1)))
-    assert tenant.admit(STAY, a_name(2), a_key(2)).stay.peer == a_peer(2, "100.64.0.2")
+    assert tenant.admit(STAY, a_newcomer(2)).stay.peer == a_peer(2, "100.64.0.2")
 
 
 def test_names_need_not_be_unique() -> None:
     tenant = a_tenant()
-    apply(tenant, tenant.admit(STAY, a_name(1), a_key(1)))
-    apply(tenant, tenant.admit(STAY, a_name(1), a_key(2)))
+    apply(tenant, tenant.admit(STAY, a_newcomer(1)))
+    apply(tenant, tenant.admit(STAY, Newcomer(a_name(1), a_key(2))))
     assert [peer.display_name for peer in peers_of(tenant)] == [a_name(1), a_name(1)]
 
 
@@ -36,24 +37,24 @@ def test_a_live_key_is_refused_until_its_peer_has_left() -> None:
     tenant = a_tenant()
     apply(tenant, joined(a_peer(1)))
     with pytest.raises(KeyInUse):
-        tenant.admit(STAY, a_name(2), a_key(1))
+        tenant.admit(STAY, Newcomer(a_name(2), a_key(1)))
     apply(tenant, left(a_peer(1)))
-    assert tenant.admit(STAY, a_name(2), a_key(1)).stay.peer.virtual_ip == ip_address("100.64.0.1")
+    assert tenant.admit(STAY, Newcomer(a_name(2), a_key(1))).stay.peer.virtual_ip == ip_address("100.64.0.1")
 
 
 def test_a_tenant_at_its_limit_refuses_newcomers() -> None:
     tenant = a_tenant(max_peers=1)
     apply(tenant, joined(a_peer(1)))
     with pytest.raises(PeerLimitReached):
-        tenant.admit(STAY, a_name(2), a_key(2))
+        tenant.admit(STAY, a_newcomer(2))
 
 
 def test_a_network_without_a_free_address_is_an_error_of_its_own() -> None:
     tenant = a_tenant("10.0.0.0/30")
     for number in (1, 2):
-        apply(tenant, tenant.admit(STAY, a_name(number), a_key(number)))
+        apply(tenant, tenant.admit(STAY, a_newcomer(number)))
     with pytest.raises(NoAddressLeft):
-        tenant.admit(STAY, a_name(3), a_key(3))
+        tenant.admit(STAY, a_newcomer(3))
 
 
 @pytest.mark.parametrize("rival", [a_peer(2, "100.64.0.1"), a_peer(1, "100.64.0.2")])
@@ -63,7 +64,7 @@ def test_an_event_that_contradicts_the_tenant_changes_nothing(rival: Peer) -> No
     with pytest.raises(Conflict):
         apply(tenant, joined(rival))
     assert peers_of(tenant) == [a_peer(1)]
-    assert tenant.admit(STAY, a_name(2), a_key(2)).stay.peer.virtual_ip == ip_address("100.64.0.2")
+    assert tenant.admit(STAY, a_newcomer(2)).stay.peer.virtual_ip == ip_address("100.64.0.2")
 
 
 def test_only_a_member_can_leave() -> None:

@@ -12,6 +12,7 @@ from websockets.frames import Frame
 from websockets.frames import Opcode as TheirOpcode
 
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
+from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.frames import Opcode, close_frame, frame
 from wg_orchestrator.rfc6455.handshake import Handshake, Headers, Request
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -140,9 +141,9 @@ class Counting:
         if isinstance(message, bytes):
             self.connection.close(TEXT_ONLY)
 
-    def gone(self, reason: str) -> None:
+    def gone(self, cause: Close) -> None:
         self.application.gone += 1
-        self.application.reason = reason
+        self.application.reason = cause.reason
 
 
 async def joined(**limits: Any) -> tuple[WebSocketProtocol, MemoryTransport, Joined]:
@@ -322,7 +323,7 @@ async def test_what_ended_a_connection_before_it_was_handed_over_is_told_then(
         await connection.accept()
         await commit.wait()
         connection.welcome(Text(b"welcome"))
-        await connection.run(mock.Mock(gone=reasons.append))
+        await connection.run(mock.Mock(gone=lambda cause: reasons.append(cause.reason)))
 
     protocol, transport, _ = await upgraded(slow)
     end(protocol)

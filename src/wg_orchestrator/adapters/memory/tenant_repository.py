@@ -10,9 +10,15 @@ from wg_orchestrator.domain.tenant_id import TenantId
 class InMemoryTenantRepository:
     """A TenantRepository for one node: `commit` is one synchronous step, so it never meets a rival."""
 
-    def __init__(self, network: Network, max_peers_per_tenant: int) -> None:
+    def __init__(
+        self, network: Network, max_peers_per_tenant: int, scatters: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`scatters`: whether newcomers get addresses at random places, as nobody knows yet whose the lowest ones are
+        that come back.
+        """
         self._network = network
         self._max_peers_per_tenant = max_peers_per_tenant
+        self._scatters = scatters
         self._tenants: dict[TenantId, Tenant] = {}
         self._followers: list[Callable[[Committed], None]] = []
         self._stays = 0
@@ -21,7 +27,10 @@ class InMemoryTenantRepository:
 
     def get(self, tenant_id: TenantId) -> Tenant:
         tenant = self._tenants.get(tenant_id)
-        return tenant or Tenant(tenant_id, IPAllocator(self._network), self._max_peers_per_tenant)
+        if tenant is None:
+            addresses = IPAllocator(self._network, scatters=self._scatters)
+            tenant = Tenant(tenant_id, addresses, self._max_peers_per_tenant)
+        return tenant
 
     def count(self) -> int:
         return len(self._tenants)

@@ -1,9 +1,11 @@
 import heapq
 
 from wg_orchestrator.domain.errors import Conflict, NoAddressLeft, PeerLimitReached
-from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, assert_never
+from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated, assert_never
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
-from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP
+from wg_orchestrator.domain.newcomer import Newcomer
+from wg_orchestrator.domain.peer import PublicKey, VirtualIP
+from wg_orchestrator.domain.session import NO_SESSION, SessionDigest
 from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -33,10 +35,10 @@ class ExpectingTenant(Tenant):
         """Whether somebody is expected."""
         return bool(self._expected)
 
-    def admit(self, stay_id: StayId, display_name: DisplayName, public_key: PublicKey) -> PeerJoined:
+    def admit(self, stay_id: StayId, newcomer: Newcomer, session: SessionDigest = NO_SESSION) -> PeerJoined:
         if len(self.stays) + len(self._expected) >= self._max:
             raise PeerLimitReached(f"{self.id} holds or expects {self._max} peers")
-        return super().admit(stay_id, display_name, public_key)
+        return super().admit(stay_id, newcomer, session)
 
     def expect(self, event: PeerJoined) -> None:
         """Offer the address of a newcomer to nobody else until its event is applied or forgone.
@@ -58,7 +60,7 @@ class ExpectingTenant(Tenant):
         match event := committed.event:
             case PeerJoined():
                 self._expected.pop(event.stay.peer.virtual_ip, None)
-            case PeerLeft():
+            case PeerLeft() | PeerUpdated() | PeerResumed():
                 pass
             case _:
                 assert_never(event)
@@ -76,7 +78,9 @@ class _Allocator(IPAllocator):
         self._fresh = self._first
         self._forgone: list[int] = []
 
-    def next_for(self, key: PublicKey) -> VirtualIP:
+    def next_for(self, key: PublicKey, wish: VirtualIP | None = None) -> VirtualIP:
+        if wish is not None and self.is_free(wish) and wish not in self._spoken_for:
+            return wish
         last_held = self._last_held.get(key)
         if last_held is not None and (address := self._to_address(last_held)) not in self._spoken_for:
             return address
@@ -103,6 +107,3 @@ class _Allocator(IPAllocator):
 
     def _is_unused(self, address: int) -> bool:
         return address >= self._next and address not in self._beyond
-
-    def _to_address(self, address: int) -> VirtualIP:
-        return type(self._network.network_address)(address)

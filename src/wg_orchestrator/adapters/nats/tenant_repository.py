@@ -21,6 +21,7 @@ from wg_orchestrator.adapters.nats.tenants import Tenants
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.nats.together import until_one_fails
 from wg_orchestrator.adapters.nats.upkeep import Upkeep
+from wg_orchestrator.domain import events
 from wg_orchestrator.domain.errors import Conflict, Unavailable
 from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
 from wg_orchestrator.domain.ip_allocator import Network
@@ -91,6 +92,8 @@ class NatsTenantRepository:
                     await self._join(event)
                 case PeerLeft():
                     await self._leave(event)
+                case events.PeerUpdated() | events.PeerResumed():
+                    raise Unavailable("the stream has no room for sessions yet")
                 case _:
                     assert_never(event)
         finally:

@@ -10,12 +10,13 @@ from starlette.websockets import WebSocketState
 
 from wg_orchestrator.adapters.websocket.connection import Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
-from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.settings import ConnectionLimits
 from wg_orchestrator.wire import close_codes as closes
 
-_CAUSES = {1006: "connection lost", closes.SERVICE_RESTART.code: closes.SERVICE_RESTART.reason}
+_LOST = Close(1006, "connection lost")
+_CAUSES = {close.code: close for close in (_LOST, closes.SERVICE_RESTART)}
 """By the code of a `websocket.disconnect` event: these the server says, all others the peer."""
 
 
@@ -36,7 +37,7 @@ class AsgiConnection:
         self._scope = anyio.CancelScope()
         self._close: Close | None = None
         self._gone = False
-        self._ending = ""
+        self._ending = _LOST
         self._listener: Listener | None = None
 
     async def deny(self, status: int, reason: str) -> None:
@@ -81,7 +82,7 @@ class AsgiConnection:
     def close(self, close: Close) -> None:
         if not self._gone:
             self._close = close
-            self._end(close.reason)
+            self._end(close)
 
     async def run(self, listener: Listener) -> None:
         if self._gone:
@@ -92,9 +93,10 @@ class AsgiConnection:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._write)
-                    self._end(_CAUSES.get(await self._read(listener), "closed by the peer"))
+                    code = await self._read(listener)
+                    self._end(_CAUSES.get(code, Close(code, CLOSED_BY_PEER)))
         finally:
-            self._end("connection lost")
+            self._end(_LOST)
             if self._close is not None:
                 await self.refuse(self._close)
 
@@ -108,7 +110,7 @@ class AsgiConnection:
                     await self._websocket.send_text(text.payload.decode())
                     self._waiting -= len(text.frame)
         except WebSocketDisconnect:
-            self._end("connection lost")
+            self._end(_LOST)
 
     async def _read(self, listener: Listener) -> int:
         """The close code, when the client is gone."""
@@ -117,13 +119,13 @@ class AsgiConnection:
         code: int = event.get("code", 1005)
         return code
 
-    def _end(self, reason: str) -> None:
+    def _end(self, cause: Close) -> None:
         if self._gone:
             return
-        self._gone, self._ending = True, reason
+        self._gone, self._ending = True, cause
         self._scope.cancel()
         if self._listener is not None:
-            self._listener.gone(reason)
+            self._listener.gone(cause)
 
 
 def _message(event: MutableMapping[str, Any]) -> str | bytes:

@@ -1,103 +1,42 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from wg_orchestrator.adapters.websocket.connection import Recipient
-from wg_orchestrator.adapters.websocket.roster import Roster
+from wg_orchestrator.adapters.websocket.flush import Flushed
+from wg_orchestrator.adapters.websocket.lane import Lane
+from wg_orchestrator.adapters.websocket.lanes import V1Lane, V2Lane, V2Terms
+from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.events import MembershipEvent, PeerJoined, PeerLeft, assert_never
-from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.events import (
+    Committed,
+    MembershipEvent,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    PeerUpdated,
+    assert_never,
+)
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
-from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.wire import close_codes as closes
-from wg_orchestrator.wire import v1
-
-
-class Flush:
-    """Notices on their way to everyone who was there when they set out, written in as many turns as that takes."""
-
-    __slots__ = ("_members", "_newcomers", "_notices", "_tell_failed", "count", "sent", "size", "took")
-
-    def __init__(
-        self,
-        notices: Notices,
-        members: dict[str, Recipient],
-        newcomers: dict[str, tuple[Recipient, int]],
-        tell_failed: Callable[[Recipient], None],
-    ) -> None:
-        """Both by key, its own from now on. Newcomers know the first so many of the notices from their welcome."""
-        self._notices = notices
-        self.count = len(notices.texts)
-        """Of the notices."""
-        self._members = members
-        self._newcomers = newcomers
-        self._tell_failed = tell_failed
-        self.sent = 0
-        """Notices, one for each receiver; and their bytes."""
-        self.size = 0
-        self.took = 0.0
-        """Seconds of writing so far."""
-
-    def spare(self, key: str) -> None:
-        """Tell this one nothing any more."""
-        self._members.pop(key, None)
-        self._newcomers.pop(key, None)
-
-    def write(self, clock: Callable[[], float], until: float) -> bool:
-        """Write on, at least to one, until it is `until`. Returns whether everybody has been written to."""
-        began = now = clock()
-        notices, members, newcomers, waiting = self._notices, self._members, self._newcomers, len(self._members)
-        try:
-            while members:
-                _, recipient = members.popitem()
-                try:
-                    recipient.send(notices)
-                except Exception:
-                    self._tell_failed(recipient)
-                if (now := clock()) >= until:
-                    return not members and not newcomers
-            while newcomers:
-                _, (recipient, known) = newcomers.popitem()
-                if known < self.count:
-                    self._write_news(recipient, notices.after(known))
-                if (now := clock()) >= until:
-                    return not newcomers
-            return True
-        finally:
-            told = waiting - len(members)
-            self.sent += told * self.count
-            self.size += told * len(notices.wire)
-            self.took += now - began
-
-    def _write_news(self, recipient: Recipient, news: Notices) -> None:
-        try:
-            recipient.send(news)
-        except Exception:
-            self._tell_failed(recipient)
-        self.sent += len(news.texts)
-        self.size += len(news.wire)
+from wg_orchestrator.wire.subprotocol import V1, V2
 
 
 class Channel:
-    """The notices of one tenant, and those of its peers that are connected here.
-
-    Everybody gets one order: notices are collected, set out together as a flush, and the next one sets out when all
-    have been written to.
-    """
+    """The peers of one tenant that are connected here, and what they are told: a lane for each version they speak."""
 
     __slots__ = (
-        "_flush", "_members", "_newcomers", "_pending", "_roster", "_telemetry", "is_scheduled", "not_before",
-        "tenant_id",
+        "_flushed", "_lanes", "_telemetry", "_terms", "_v2", "_writing", "is_scheduled", "not_before", "tenant_id",
     )  # fmt: skip
 
-    def __init__(self, tenant: Tenant, telemetry: PeerTelemetry) -> None:
+    def __init__(self, tenant: Tenant, telemetry: PeerTelemetry, terms: V2Terms) -> None:
         self.tenant_id = tenant.id
         self._telemetry = telemetry
-        # By public key, which is live once in a tenant; so are the two below.
-        self._roster = Roster((stay.peer.public_key.text, v1.peer_entry(stay.peer).payload) for stay in tenant.stays)
-        self._pending: list[Text] = []
-        self._members: dict[str, Recipient] = {}
-        # Who came since the last flush set out, and how many of the pending notices came before it and are not for it.
-        self._newcomers: dict[str, tuple[Recipient, int]] = {}
-        self._flush: Flush | None = None
+        self._terms = terms
+        self._lanes: dict[str, Lane] = {}
+        self._v2: V2Lane | None = None
+        # Of the flush that is under way, if there is one: the lanes that have yet to write it, and what it came to.
+        self._writing: list[Lane] = []
+        self._flushed: Flushed | None = None
         self.is_scheduled = False
         """Whether somebody will have it `write`."""
         self.not_before = 0.0
@@ -105,63 +44,74 @@ class Channel:
 
     def size(self) -> int:
         """How many are connected here."""
-        return len(self._members) + len(self._newcomers)
+        return sum(lane.size() for lane in self._lanes.values())
+
+    def is_needed(self) -> bool:
+        """Whether there is anybody whom it has to tell something, now or later."""
+        return any(lane.is_needed() for lane in self._lanes.values())
 
     def has_news(self) -> bool:
-        return bool(self._pending)
+        return any(lane.has_news() for lane in self._lanes.values())
 
-    def recipients(self) -> list[Recipient]:
-        return [*self._members.values(), *(recipient for recipient, _ in self._newcomers.values())]
+    def recipients(self) -> Iterator[Recipient]:
+        for lane in self._lanes.values():
+            yield from lane.recipients()
 
-    def welcome(self, newcomer: Peer, recipient: Recipient) -> None:
-        key = newcomer.public_key.text
-        welcome = v1.welcome(newcomer, self._roster.without(key))
-        recipient.welcome(welcome)
-        self._telemetry.welcomed(len(welcome.frame))
-        # What is on its way in a flush is in the welcome, too, as is all that is pending.
-        self._newcomers[key] = recipient, len(self._pending)
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
+        lane = self._lanes.get(subscriber.version) or self._open(tenant, subscriber.version)
+        lane.welcome(tenant, newcomer, subscriber)
 
-    def announce(self, event: MembershipEvent) -> None:
-        peer = event.stay.peer
-        key = peer.public_key.text
+    def announce(self, committed: Committed) -> None:
+        self.release(committed.event)
+        for lane in self._lanes.values():
+            lane.announce(committed)
+
+    def release(self, event: MembershipEvent) -> None:
+        """Tell a peer that has left, or lives on another connection now, nothing any more. If the one that it lived on
+        is still there, end it.
+        """
         match event:
-            case PeerJoined():
-                notice = v1.peer_entry(peer)
-                self._roster.add(key, notice.payload)
             case PeerLeft():
-                self.release(event)
-                self._roster.remove(key)
-                notice = v1.peer_removal(peer)
+                close = closes.PUT_OUT[event.cause]
+            case PeerResumed():
+                close = closes.SUPERSEDED
+            case PeerJoined() | PeerUpdated():
+                return
             case _:
                 assert_never(event)
-        self._pending.append(notice)
-
-    def release(self, event: PeerLeft) -> None:
-        """Tell a peer that has left nothing any more. If its connection is still there, end it."""
         key = event.stay.peer.public_key.text
-        if self._flush is not None:
-            self._flush.spare(key)
-        newcomer, _ = self._newcomers.pop(key, (None, 0))
-        recipient = self._members.pop(key, newcomer)
-        if recipient is not None:
-            recipient.close(closes.PUT_OUT[event.cause])
+        for lane in self._lanes.values():
+            if (recipient := lane.release(key)) is not None:
+                recipient.close(close)
 
-    def write(self, clock: Callable[[], float], until: float) -> Flush | None:
-        """Let a flush set out, or go on, until it is `until`. Returns it once everybody has been written to."""
-        flush = self._flush or self._set_out()
-        if not flush.write(clock, until):
-            return None
-        self._flush = None
-        return flush
+    def let_away(self, stay: Stay) -> None:
+        """The connection that the peer lived on here has ended, and its stay has not."""
+        key = stay.peer.public_key.text
+        if self._v2 is not None:
+            self._v2.release(key)
+            self._v2.let_away(key)
 
-    def _set_out(self) -> Flush:
-        notices = Notices(self._pending)
-        flush = self._flush = Flush(notices, self._members.copy(), self._newcomers, self._tell_failed)
-        self._members.update((key, recipient) for key, (recipient, _) in self._newcomers.items())
-        self._pending, self._newcomers = [], {}
-        return flush
+    def write(self, clock: Callable[[], float], until: float) -> Flushed | None:
+        """Let each lane's notices set out, or go on, until it is `until`. Returns what that came to, once everybody has
+        been written to.
+        """
+        if self._flushed is None:
+            self._writing = [lane for lane in self._lanes.values() if lane.has_news()]
+            self._flushed = Flushed()
+            for lane in self._writing:  # All together: so it is one order, whatever the version.
+                self._flushed.count += lane.set_out()
+        while self._writing:
+            if not self._writing[-1].write(clock, until, self._flushed):
+                return None
+            self._writing.pop()
+            if self._writing and clock() >= until:
+                return None
+        flushed, self._flushed = self._flushed, None
+        return flushed
 
-    def _tell_failed(self, recipient: Recipient) -> None:
-        """An exception that is being handled has kept notices from this one peer."""
-        self._telemetry.failed("notices failed", self.tenant_id)
-        recipient.close(closes.INTERNAL_ERROR)
+    def _open(self, tenant: Tenant, version: str) -> Lane:
+        if version == V2:
+            self._lanes[V2] = self._v2 = V2Lane(tenant, self._telemetry, self._terms)
+        else:
+            self._lanes[V1] = V1Lane(tenant, self._telemetry)
+        return self._lanes[version]

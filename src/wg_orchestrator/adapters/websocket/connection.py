@@ -38,8 +38,8 @@ class Listener(Protocol):
         """The peer has sent a text or a binary message after its first one."""
         ...
 
-    def gone(self, reason: str) -> None:
-        """The peer can't be told anything any more; `reason` is one of a few phrases. Called exactly once."""
+    def gone(self, cause: Close) -> None:
+        """The peer can't be told anything any more. The cause's reason is one of a few phrases. Called exactly once."""
         ...
 
 

@@ -1,25 +1,35 @@
 from contextlib import suppress
+from typing import TypeAlias
 
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
+from wg_orchestrator.adapters.websocket.session import AimRule
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry, Refusals
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
-from wg_orchestrator.domain.peer import PublicKey, parse_display_name
+from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
 from wg_orchestrator.settings import ConnectionLimits
 from wg_orchestrator.wire import close_codes as closes
+from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.close_codes import REFUSALS
-from wg_orchestrator.wire.v1 import JoinRequest, MalformedJoin
+from wg_orchestrator.wire.errors import MalformedJoin
+from wg_orchestrator.wire.subprotocol import HIGHEST_FIRST, V1, V2, choose
+from wg_orchestrator.wire.v2 import requests
 
 _WEB = ("https", "http")
+
+_Read: TypeAlias = tuple[Newcomer, tuple[Endpoint, ...] | None, tuple[str, int] | None]
+"""Of an Arrival: who has come, all that it announces, and what it resumes."""
 
 
 class _Refused(Exception):
@@ -47,24 +57,29 @@ class Nowhere:
 
 
 class PeerEndpoint:
-    """Where peers come in: the ASGI application for a WebSocket at `/tenants/{tenant_id}`, protocol v1."""
+    """Where peers come in: the ASGI application for a WebSocket at `/tenants/{tenant_id}`, protocols v1 and v2."""
 
     def __init__(
         self,
         sessions: Sessions,
+        aim: AimRule,
         limits: ConnectionLimits,
         allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str],
         telemetry: PeerTelemetry,
+        versions: frozenset[str] = frozenset(HIGHEST_FIRST),
     ) -> None:
-        """`allowed_hosts` are the names that the service goes by, as `host_name` gives them; if there are none, any.
-        `allowed_origins` are web origins that may connect besides the service's own; `*` is any.
+        """`versions` are those of the protocol that are spoken here. `allowed_hosts` are the names that the service
+        goes by, as `host_name` gives them; if there are none, any. `allowed_origins` are web origins that may connect
+        besides the service's own; `*` is any.
         """
         self._sessions = sessions
+        self._aim = aim
         self._limits = limits
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
         self._telemetry = telemetry
+        self._versions = versions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         extension = scope.get("extensions", {}).get(EXTENSION)
@@ -73,9 +88,12 @@ class PeerEndpoint:
         )
         source = _source(scope)
         with suppress(Gone):
-            await self._receive(connection, scope["path_params"]["tenant_id"], scope["headers"], source)
+            tenant_id, offered = scope["path_params"]["tenant_id"], scope["subprotocols"]
+            await self._receive(connection, tenant_id, scope["headers"], offered, source)
 
-    async def _receive(self, connection: Connection, tenant_id: str, headers: Headers, source: str) -> None:
+    async def _receive(
+        self, connection: Connection, tenant_id: str, headers: Headers, offered: list[str], source: str
+    ) -> None:
         """Let a client in, or tell it why not: by an HTTP status until the WebSocket is open, by a close code then."""
         try:
             tenant = parse_tenant_id(tenant_id)
@@ -96,11 +114,12 @@ class PeerEndpoint:
             await connection.deny(503, closes.SERVICE_RESTART.reason)
             return
         try:
-            await connection.accept()
+            version = choose(self._versions.intersection(offered))
+            await connection.accept(version)
             message = await self._first_message(connection)
             if not self._sessions.are_open:
                 raise _Refused(closes.SERVICE_RESTART)
-            await self._join(connection, tenant, message, source)
+            await self._join(connection, tenant, version or V1, source, message)
         except _Refused as refused:
             self._telemetry.refused(refused.close.reason, source, tenant)
             await connection.refuse(refused.close)
@@ -122,16 +141,27 @@ class PeerEndpoint:
             raise _Refused(closes.TOO_BIG)
         return message
 
-    async def _join(self, connection: Connection, tenant_id: TenantId, message: str, source: str) -> None:
+    async def _join(self, connection: Connection, tenant: TenantId, version: str, source: str, message: str) -> None:
         try:
-            request = JoinRequest.parse(message)
-            display_name = parse_display_name(request.display_name)
-            public_key = PublicKey.parse(request.public_key)
-            await self._sessions.join(tenant_id, display_name, public_key, connection, source)
+            read = self._read_v2 if version == V2 else self._read_v1
+            newcomer, endpoints, resume = read(message, source)
+            arrival = Arrival(tenant, newcomer, connection, source, version, endpoints, resume)
+            await self._sessions.join(arrival)
         except MalformedJoin as error:
             raise _Refused(closes.MALFORMED_JOIN) from error
         except MembershipError as error:
             raise _Refused(REFUSALS[type(error)]) from error
+
+    def _read_v1(self, message: str, _: str) -> _Read:
+        request = v1.JoinRequest.parse(message)
+        return Newcomer.parse(request.display_name, request.public_key), None, None
+
+    def _read_v2(self, message: str, source: str) -> _Read:
+        request = requests.JoinRequest.parse(message)
+        endpoints = self._aim(request.endpoints or (), source)
+        newcomer = Newcomer.parse(request.display_name, request.public_key, endpoints, request.virtual_ip)
+        resume = request.resume
+        return newcomer, request.endpoints, None if resume is None else (resume.session, resume.revision)
 
     def _host_allowed(self, headers: Headers) -> bool:
         # A page may give its own name the service's address (DNS rebinding): its origin is then the Host, too.

@@ -4,10 +4,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wg_orchestrator.adapters.websocket.channel import Channel, Flush
-from wg_orchestrator.adapters.websocket.connection import Recipient
+from wg_orchestrator.adapters.websocket.channel import Channel
+from wg_orchestrator.adapters.websocket.flush import Flushed
+from wg_orchestrator.adapters.websocket.lanes import V2Terms
+from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
+from wg_orchestrator.domain.events import Committed
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -42,9 +44,14 @@ class WebSocketPeerNotifier:
     """
 
     def __init__(
-        self, telemetry: PeerTelemetry, pace: Pace | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        telemetry: PeerTelemetry,
+        terms: V2Terms,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._telemetry = telemetry
+        self._terms = terms
         self._pace = pace or Pace()
         self._clock = clock
         self._channels: dict[TenantId, Channel] = {}
@@ -58,14 +65,22 @@ class WebSocketPeerNotifier:
         """
         self._is_stopping = True
 
-    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Recipient) -> None:
+    def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
         if self._is_stopping:
-            subscriber.close(closes.SERVICE_RESTART)
+            subscriber.recipient.close(closes.SERVICE_RESTART)
             return
         channel = self._channels.get(tenant.id)
         if channel is None:
-            channel = self._channels[tenant.id] = Channel(tenant, self._telemetry)
-        channel.welcome(newcomer.peer, subscriber)
+            channel = self._channels[tenant.id] = Channel(tenant, self._telemetry, self._terms)
+        channel.welcome(tenant, newcomer, subscriber)
+
+    def let_away(self, stay: Stay) -> None:
+        """The connection that the peer of this stay lived on here has ended, and the stay has not: the peer may come
+        back. Until the stay ends, what it misses is kept.
+        """
+        channel = self._channels.get(stay.tenant_id)
+        if channel is not None:
+            channel.let_away(stay)
 
     def announce(self, committed: Committed) -> None:
         event = committed.event
@@ -74,24 +89,16 @@ class WebSocketPeerNotifier:
             return
         try:
             if self._is_stopping:
-                self._let_go(channel, event)
+                channel.release(event)
             else:
-                channel.announce(event)
-                self._schedule(channel)
+                channel.announce(committed)
+                if channel.has_news():
+                    self._schedule(channel)
         except Exception:
             self._fail(channel)
             return
-        if not channel.size():
+        if not channel.is_needed():
             del self._channels[channel.tenant_id]
-
-    def _let_go(self, channel: Channel, event: MembershipEvent) -> None:
-        match event:
-            case PeerLeft():
-                channel.release(event)
-            case PeerJoined():
-                pass
-            case _:
-                assert_never(event)
 
     def _schedule(self, channel: Channel) -> None:
         if channel.is_scheduled:
@@ -134,23 +141,23 @@ class WebSocketPeerNotifier:
 
     def _write(self, channel: Channel, until: float) -> None:
         try:
-            flush = channel.write(self._clock, until)
+            flushed = channel.write(self._clock, until)
         except Exception:
             self._fail(channel)
             return
-        if flush is None:
+        if flushed is None:
             self._queue.append(channel)
         else:
-            self._flushed(channel, flush)
+            self._has_flushed(channel, flushed)
 
-    def _flushed(self, channel: Channel, flush: Flush) -> None:
+    def _has_flushed(self, channel: Channel, flushed: Flushed) -> None:
         pace = self._pace
         channel.is_scheduled = False
-        if flush.count >= pace.busy:
-            channel.not_before = self._clock() + min(pace.factor * flush.took, pace.longest_pause)
+        if flushed.count >= pace.busy:
+            channel.not_before = self._clock() + min(pace.factor * flushed.took, pace.longest_pause)
         if channel.has_news():
             self._schedule(channel)
-        self._telemetry.flushed(flush.sent, flush.size, flush.took)
+        self._telemetry.flushed(flushed.sent, flushed.size, flushed.took)
 
     def _fail(self, channel: Channel) -> None:
         """Nobody knows any more who has been told what: end everyone who might have a wrong picture."""

@@ -42,6 +42,10 @@ class Roster:
         block.change()[key] = entry
         self._block_of[key] = block
 
+    def replace(self, key: str, entry: bytes) -> None:
+        """Change an entry at its place. Raises KeyError if the key is not in."""
+        self._block_of[key].change()[key] = entry
+
     def remove(self, key: str) -> None:
         """Raises KeyError if the key is not in."""
         del self._block_of.pop(key).change()[key]

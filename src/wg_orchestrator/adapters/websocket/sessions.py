@@ -2,21 +2,29 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
 
 import anyio
 
-from wg_orchestrator.adapters.websocket.connection import Connection
+from wg_orchestrator.adapters.websocket.absences import Absences
+from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.session import Session, V2Session
+from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.adapters.websocket.turnstile import Turnstile
+from wg_orchestrator.adapters.websocket.updates import Change, Updates
+from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.peer import DisplayName, PublicKey
-from wg_orchestrator.domain.stay import Stay
-from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.domain.session import NO_SESSION, new_session
+from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.grace import Grace
+from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.wire import close_codes as closes
+from wg_orchestrator.wire.subprotocol import V1
 
 _LARGE = 2000
 """Peers of a tenant from which on its newcomers come in one after the other."""
@@ -24,38 +32,16 @@ _TICK = 0.1
 """Seconds between two groups of peers that are let go."""
 
 
-class Session:
-    """A stay and the connection that it lives on: the Listener of a peer that speaks protocol v1."""
-
-    __slots__ = ("_has_ended", "_sessions", "connection", "source", "stay")
-
-    def __init__(self, stay: Stay, connection: Connection, source: str, sessions: "Sessions") -> None:
-        self.stay = stay
-        self.connection = connection
-        self.source = source
-        self._sessions = sessions
-        self._has_ended = False
-
-    def heard(self, message: str | bytes) -> None:
-        # Text is ignored: a client may send keep-alives.
-        if isinstance(message, bytes):
-            self.connection.close(closes.TEXT_ONLY)
-
-    def gone(self, reason: str) -> None:
-        if not self._has_ended:  # By a fault of ours before.
-            self._has_ended = True
-            self._sessions.end(self, reason)
-
-
 class Sessions:
     """Who is connected, and who is leaving: each stay begins and ends here, whatever ends its connection."""
 
     def __init__(
         self,
-        service: MembershipService[Connection],
+        service: MembershipService[Subscriber],
         notifier: WebSocketPeerNotifier,
         telemetry: PeerTelemetry,
         grace: Grace,
+        resumption: Resumption,
         max_release_rate: float,
         retry_delay: float = 1.0,
     ) -> None:
@@ -66,11 +52,15 @@ class Sessions:
         self._notifier = notifier
         self._telemetry = telemetry
         self._grace = grace
+        self._resumption = resumption
         self._max_release_rate = max_release_rate or math.inf
         self._retry_delay = retry_delay
         self._turnstile = Turnstile(per_turn=5000)
         self._connected: set[Session] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        # The latest session of each stay of a v2 peer, whether its connection lives or has ended.
+        self._v2: dict[StayId, V2Session] = {}
+        self._absences = Absences(resumption, telemetry, partial(self._leave, reason="grace over", was_away=True))
+        self._tasks: set[asyncio.Task[None]] = set()
         self._joining = 0
         self._has_joined = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -95,44 +85,113 @@ class Sessions:
             with self._grace.bounding():
                 await self._let_go()
                 await self._all_have_left()
-            self._close(list(self._connected))
+            for session in list(self._connected):
+                session.connection.close(closes.SERVICE_RESTART)
 
-    async def join(
-        self,
-        tenant_id: TenantId,
-        display_name: DisplayName,
-        public_key: PublicKey,
-        connection: Connection,
-        source: str,
-    ) -> None:
-        """Have a peer join, and let its connection live, which may be over on return or go on.
+    async def join(self, arrival: Arrival) -> None:
+        """Have a peer join, or resume its stay, and let its connection live, which may be over on return or go on.
 
         Raises what the service refuses a join by. Whatever else it raises, the peer has left or is leaving.
         """
         started = time.perf_counter()
+        tenant_id = arrival.tenant_id
         with self._under_way():
             size = self._service.size(tenant_id)
             if size >= _LARGE:
                 await self._turnstile.enter(tenant_id, size)
-            stay = await self._service.join(tenant_id, display_name, public_key, connection)
-            session = Session(stay, connection, source, self)
+            back = await self._resume(arrival)
+            session = back or await self._come(arrival)
             self._connected.add(session)
         try:
-            peers = self._service.size(tenant_id)
-            self._telemetry.joined(tenant_id, stay.peer, source, peers, time.perf_counter() - started)
-            await connection.run(session)
+            if back is not None:
+                self._telemetry.back(tenant_id, session.stay.peer, session.source)
+                back.update(arrival.newcomer.display_name, arrival.endpoints)
+            else:
+                peers, took = self._service.size(tenant_id), time.perf_counter() - started
+                self._telemetry.joined(tenant_id, session.stay.peer, session.source, peers, took)
+            await session.connection.run(session)
         except BaseException:
-            session.gone(closes.INTERNAL_ERROR.reason)
+            session.gone(closes.INTERNAL_ERROR)
             raise
 
-    def end(self, session: Session, reason: str) -> None:
-        """Have the session's stay end, for that reason: its connection has ended."""
-        self._connected.discard(session)
-        task = asyncio.get_running_loop().create_task(self._leave(session, reason))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    async def _come(self, arrival: Arrival) -> Session:
+        connection, source = arrival.connection, arrival.source
+        if arrival.version == V1:
+            stay = await self._service.join(arrival.tenant_id, arrival.newcomer, Subscriber(connection))
+            return Session(stay, connection, source, self._ended)
+        secret, session = new_session() if self._resumption.grace else ("", NO_SESSION)
+        subscriber = Subscriber(connection, arrival.version, secret)
+        stay = await self._service.join(arrival.tenant_id, arrival.newcomer, subscriber, session)
+        return self._v2_session(stay, arrival, self._updates_of(stay))
 
-    async def _leave(self, session: Session, reason: str) -> None:
+    async def _resume(self, arrival: Arrival) -> V2Session | None:
+        if arrival.resume is None:
+            return None
+        secret, revision = arrival.resume
+        subscriber = Subscriber(arrival.connection, arrival.version, secret, revision)
+        key = arrival.newcomer.public_key
+        stay = await self._service.resume(arrival.tenant_id, key, secret, subscriber)
+        if stay is None:
+            self._telemetry.resumed("new")
+            return None
+        before = self._v2.get(stay.id)
+        updates = self._updates_of(stay) if before is None else before.updates
+        self._absences.end(stay.id)
+        return self._v2_session(stay, arrival, updates)
+
+    def _updates_of(self, stay: Stay) -> Updates:
+        return Updates(partial(self._update, stay.id), self._telemetry.not_told, self._resumption.update_interval)
+
+    def _v2_session(self, stay: Stay, arrival: Arrival, updates: Updates) -> V2Session:
+        session = V2Session(stay, arrival.connection, arrival.source, self._ended, self._resumption.aim, updates)
+        self._v2[stay.id] = session
+        return session
+
+    def _update(self, stay_id: StayId, change: Change) -> None:
+        if (session := self._v2.get(stay_id)) is not None:
+            self._start(self._tell(session, change))
+
+    async def _tell(self, session: V2Session, change: Change) -> None:
+        while self._v2.get(session.stay.id) is session and not self._stopping.is_set():
+            try:
+                session.stay = await self._service.update(session.stay, change.display_name, change.endpoints)
+                return
+            except Unavailable:
+                with anyio.move_on_after(self._retry_delay):
+                    await self._stopping.wait()
+            except Exception:
+                self._telemetry.failed("update failed", session.stay.tenant_id)
+                return
+
+    def _ended(self, session: Session, cause: Close) -> None:
+        """The session's connection has ended: have its stay end, or let the peer come back to it."""
+        self._connected.discard(session)
+        if isinstance(session, V2Session) and session.may_come_back(cause):
+            if self._service.is_in(session.stay):
+                self._let_away(session, cause.reason)
+            else:
+                self._telemetry.moved()
+                if self._v2.get(session.stay.id) is session:  # Resumed on another node, or put out.
+                    self._forget(session)
+            return
+        self._leave(session, cause.reason, was_away=False)
+
+    def _let_away(self, session: V2Session, reason: str) -> None:
+        stay = session.stay
+        self._notifier.let_away(stay)
+        self._telemetry.away(stay.tenant_id, stay.peer, session.source, reason)
+        self._absences.begin(session)
+
+    def _forget(self, session: Session) -> None:
+        if isinstance(session, V2Session):
+            session.updates.end()
+            self._v2.pop(session.stay.id, None)
+
+    def _leave(self, session: Session, reason: str, was_away: bool) -> None:
+        self._forget(session)
+        self._start(self._have_left(session, reason, was_away))
+
+    async def _have_left(self, session: Session, reason: str, was_away: bool) -> None:
         stay = session.stay
         try:
             while not await self._has_left(stay):
@@ -141,7 +200,7 @@ class Sessions:
                 with anyio.move_on_after(self._retry_delay):
                     await self._stopping.wait()
             peers = self._service.size(stay.tenant_id)
-            self._telemetry.left(stay.tenant_id, stay.peer, session.source, peers, reason)
+            self._telemetry.left(stay.tenant_id, stay.peer, session.source, peers, reason, was_away)
         except Exception:
             self._telemetry.failed("leave failed", stay.tenant_id)
 
@@ -153,6 +212,11 @@ class Sessions:
             return not self._service.is_in(stay)
         return True
 
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     # The end
 
     async def _let_go(self) -> None:
@@ -162,22 +226,19 @@ class Sessions:
         rate = max(self._max_release_rate, 2 * len(peers) / max(self._grace.left(), _TICK))
         while peers:
             count = min(len(peers), math.ceil(min(rate * _TICK, len(peers))))
-            self._close(peers[-count:])
+            for session in peers[-count:]:
+                session.connection.close(closes.SERVICE_RESTART)
             del peers[-count:]
             if peers:
                 await anyio.sleep(_TICK)
 
-    def _close(self, sessions: list[Session]) -> None:
-        for session in sessions:
-            session.connection.close(closes.SERVICE_RESTART)
-
     async def _all_have_left(self) -> None:
-        while self._joining or self._leaving:
+        while self._joining or self._tasks:
             if self._joining:
                 self._has_joined.clear()
                 await self._has_joined.wait()
             else:
-                await asyncio.wait(self._leaving)
+                await asyncio.wait(self._tasks)
 
     @contextmanager
     def _under_way(self) -> Iterator[None]:

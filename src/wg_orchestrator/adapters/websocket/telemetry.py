@@ -23,6 +23,14 @@ class PeerTelemetry(Refusals):
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(telemetry)
         self._peers = telemetry.gauge("peers", "Peers that are in a tenant and connected here")
+        self._away = telemetry.gauge("sessions_away", "Peers that are in a tenant, whose connection here has ended")
+        self._resumes = telemetry.counter(
+            "resumes", "Peers that asked to resume a session, by what became of it", "outcome"
+        )
+        self._not_told = {
+            "coalesced": telemetry.counter("updates_coalesced", "Updates of peers whose place a later one took"),
+            "dropped": telemetry.counter("updates_dropped", "Updates of peers that changed nothing"),
+        }
         self._joins = telemetry.counter("joins", "Peers let in")
         self._leaves = telemetry.counter("leaves", "Peers that were in, by why their connection ended", "reason")
         self._notices = telemetry.counter(
@@ -47,8 +55,38 @@ class PeerTelemetry(Refusals):
         self._join_seconds.observe(seconds)
         self._telemetry.info("joined", tenant=tenant_id, **_peer(peer), source=source, peers=peers)
 
-    def left(self, tenant_id: TenantId, peer: Peer, source: str, peers: int, reason: str) -> None:
+    def resumed(self, outcome: str) -> None:
+        """Somebody asked to resume a session: it is `resumed`, `welcomed anew`, or there was none and it is `new`."""
+        self._resumes.labels(outcome).inc()
+
+    def back(self, tenant_id: TenantId, peer: Peer, source: str) -> None:
+        """A peer has resumed its stay."""
+        self._peers.inc()
+        self._telemetry.info("resumed", tenant=tenant_id, **_peer(peer), source=source)
+
+    def away(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
+        """A peer's connection has ended, and it may come back."""
         self._peers.dec()
+        self._telemetry.info("away", reason, tenant=tenant_id, **_peer(peer), source=source)
+
+    def are_away(self, peers: int) -> None:
+        """So many peers are away now."""
+        self._away.set(peers)
+
+    def moved(self) -> None:
+        """A peer lives on another connection now."""
+        self._peers.dec()
+
+    def not_told(self, why: str) -> None:
+        """A peer's update was `coalesced` with a later one, or `dropped` as it changed nothing."""
+        self._not_told[why].inc()
+
+    def left(
+        self, tenant_id: TenantId, peer: Peer, source: str, peers: int, reason: str, was_away: bool = False
+    ) -> None:
+        """`was_away`: its connection had ended some time before."""
+        if not was_away:
+            self._peers.dec()
         self._leaves.labels(reason).inc()
         self._telemetry.info("left", reason, tenant=tenant_id, **_peer(peer), source=source, peers=peers)
 

@@ -2,7 +2,7 @@ from ipaddress import IPv4Network, ip_network
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_name, a_peer, peers_of
+from tests.builders import ACME, GLOBEX, a_key, a_name, a_newcomer, a_peer, peers_of
 from tests.fakes import Joined, Left, Told, told
 from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Place, Subjects, Unreadable, encode
 from wg_orchestrator.adapters.nats.ledger import Ledger
@@ -31,7 +31,8 @@ class Followed(Ledger):
             self.see_lease(node, LEASE, 100)
 
     def _hear(self, committed: Committed) -> None:
-        self.told.append(told(committed))
+        if (news := told(committed)) is not None:
+            self.told.append(news)
         self.committed.append(committed)
 
     def just_told(self) -> list[Told]:
@@ -211,16 +212,16 @@ def test_who_was_at_an_address_before_is_known_from_the_snapshot(ledger: Followe
     )
     assert ledger.just_told() == [Joined(a_peer(1))]
     tenant = ledger.tenants.get(ACME)
-    assert tenant.admit(STAY, a_name(3), a_key(3)).stay.peer == a_peer(3)
-    assert str(tenant.admit(STAY, a_name(9), a_key(9)).stay.peer.virtual_ip) == "100.64.0.5"
+    assert tenant.admit(STAY, a_newcomer(3)).stay.peer == a_peer(3)
+    assert str(tenant.admit(STAY, a_newcomer(9)).stay.peer.virtual_ip) == "100.64.0.5"
     assert ledger.sequences(a_claim(a_peer(3), 0)) == (6, 7)
     assert ledger.sequences(a_claim(a_peer(8), 0)) == (0, 0)
 
 
 def test_a_tenant_on_its_way_is_one_tenant(ledger: Followed) -> None:
-    first = ledger.tenants.get(GLOBEX).admit(STAY, a_name(1), a_key(1))
+    first = ledger.tenants.get(GLOBEX).admit(STAY, a_newcomer(1))
     ledger.tenants.expect(first)
-    second = ledger.tenants.get(GLOBEX).admit(STAY, a_name(2), a_key(2))
+    second = ledger.tenants.get(GLOBEX).admit(STAY, a_newcomer(2))
     assert second.stay.peer == a_peer(2)
     ledger.tenants.forgo(first)
     assert ledger.tenants.count() == 0
@@ -277,7 +278,7 @@ def test_a_node_whose_name_begins_as_anothers_says_nothing_of_its_peers(ledger: 
 
 
 def test_tenants_that_expect_somebody_count(ledger: Followed) -> None:
-    first = ledger.tenants.get(GLOBEX).admit(STAY, a_name(1), a_key(1))
+    first = ledger.tenants.get(GLOBEX).admit(STAY, a_newcomer(1))
     ledger.tenants.expect(first)
     assert ledger.tenants.count() == 1
     assert not ledger.tenants.get(GLOBEX).is_empty

@@ -1,13 +1,18 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from tests.builders import a_peer
-from tests.contracts.peer_notifier import Members, PeerNotifierContract
+from tests.contracts.peer_notifier import Members as ContractMembers
+from tests.contracts.peer_notifier import PeerNotifierContract
+from wg_orchestrator.adapters.websocket.connection import Recipient
+from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.rfc6455.close import Close
@@ -15,6 +20,8 @@ from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.close_codes import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER
+
+TERMS = V2Terms(ip_network("100.64.0.0/10"))
 
 
 class RecordingConnection:
@@ -39,6 +46,13 @@ class RecordingConnection:
         return [json.loads(text.payload) for notices in self.sent for text in notices.texts]
 
 
+class Members(ContractMembers):
+    """The same, where each peer's connection speaks v1."""
+
+    def come(self, peer: Peer, subscriber: Recipient | None = None) -> None:
+        super().come(peer, None if subscriber is None else Subscriber(subscriber))
+
+
 async def flushed(notifier: WebSocketPeerNotifier) -> None:
     while any(channel.is_scheduled for channel in notifier._channels.values()):
         await asyncio.sleep(0)
@@ -47,16 +61,18 @@ async def flushed(notifier: WebSocketPeerNotifier) -> None:
 class TestWebSocketPeerNotifier(PeerNotifierContract):
     @pytest.fixture
     def notifier(self) -> WebSocketPeerNotifier:
-        return WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+        return WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
 
     @pytest.fixture
-    def subscribe(self) -> Callable[[], RecordingConnection]:
-        return RecordingConnection
+    def subscribe(self) -> Callable[[], Subscriber]:
+        return lambda: Subscriber(RecordingConnection())
 
     @pytest.fixture
-    def seen(self, notifier: WebSocketPeerNotifier) -> Callable[[RecordingConnection], Awaitable[list[Any]]]:
-        async def seen(connection: RecordingConnection) -> list[Any]:
+    def seen(self, notifier: WebSocketPeerNotifier) -> Callable[[Subscriber], Awaitable[list[Any]]]:
+        async def seen(subscriber: Subscriber) -> list[Any]:
             await flushed(notifier)
+            connection = subscriber.recipient
+            assert isinstance(connection, RecordingConnection)
             ended = [] if connection.closed_with is None else [("ended",)]
             return [*(_plain(message) for message in connection.messages()), *ended]
 
@@ -72,7 +88,7 @@ def _plain(message: dict[str, Any]) -> tuple[Any, ...]:
 
 
 async def test_notices_that_come_together_go_out_together() -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, connections = Members(notifier), [RecordingConnection() for _ in range(3)]
     for number, connection in enumerate(connections, 1):
         members.come(a_peer(number), connection)
@@ -85,7 +101,7 @@ async def test_notices_that_come_together_go_out_together() -> None:
 
 
 async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
     for number in range(2, 20):
@@ -96,7 +112,7 @@ async def test_a_quiet_tenant_is_told_at_the_loops_next_turn() -> None:
 
 async def test_a_busy_tenant_is_told_at_a_pace() -> None:
     pace = Pace(factor=1e9, longest_pause=3600.0)
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), pace)
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS, pace)
     members, watcher = Members(notifier), RecordingConnection()
     members.come(a_peer(1), watcher)
     for number in range(2, 2 + pace.busy):
@@ -111,7 +127,7 @@ async def test_a_busy_tenant_is_told_at_a_pace() -> None:
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members = Members(notifier)
     members.come(a_peer(1), RecordingConnection())
     members.go(a_peer(1))
@@ -126,7 +142,7 @@ class BrokenConnection(RecordingConnection):
 
 
 async def test_a_connection_that_fails_is_ended_and_harms_no_other() -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, connections = Members(notifier), [RecordingConnection(), BrokenConnection(), RecordingConnection()]
     for number, connection in enumerate(connections, 1):
         members.come(a_peer(number), connection)
@@ -147,7 +163,7 @@ def _fail(peer: Peer) -> Text:
 async def test_who_can_not_be_told_of_an_event_is_ended_and_who_comes_after_it_is_not(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, old, new = Members(notifier), [RecordingConnection(), RecordingConnection()], RecordingConnection()
     for number, connection in enumerate(old, 1):
         members.come(a_peer(number), connection)
@@ -170,7 +186,7 @@ async def test_whose_welcome_fails_is_told_nothing_and_the_next_welcome_is_whole
         def welcome(self, welcome: Text) -> None:
             raise ZeroDivisionError
 
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, unwelcome, newcomer = Members(notifier), Unwelcome(), RecordingConnection()
     with pytest.raises(ZeroDivisionError):
         members.come(a_peer(1), unwelcome)
@@ -185,7 +201,7 @@ async def test_whose_welcome_fails_is_told_nothing_and_the_next_welcome_is_whole
 
 
 async def test_from_a_stop_on_nobody_is_told_anything_or_welcomed_and_who_is_put_out_is_ended() -> None:
-    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)))
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
     members, stays, goes, late = Members(notifier), RecordingConnection(), RecordingConnection(), RecordingConnection()
     members.come(a_peer(1), stays)
     members.come(a_peer(2), goes)

@@ -9,17 +9,21 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.builders import ACME, a_key, a_name
+from tests.builders import ACME, a_newcomer
+from tests.unit.adapters.websocket.test_notifier import TERMS
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.websocket.connection import Connection, Listener
+from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
+from wg_orchestrator.adapters.websocket.connection import Listener
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
+from wg_orchestrator.adapters.websocket.session import AimRule
 from wg_orchestrator.adapters.websocket.sessions import Sessions
+from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.errors import KeyInUse
 from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.grace import Grace
-from wg_orchestrator.rfc6455.close import Close
+from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire.close_codes import SERVICE_RESTART, TEXT_ONLY
@@ -43,12 +47,12 @@ class MemoryConnection:
     def close(self, close: Close) -> None:
         if not self.has_ended:
             self.closed_with = close
-            self.end(close.reason)
+            self.end(close)
 
-    def end(self, reason: str) -> None:
+    def end(self, cause: Close) -> None:
         self.has_ended = True
         if self.listener is not None:
-            self.listener.gone(reason)
+            self.listener.gone(cause)
 
     async def accept(self, subprotocol: str | None = None) -> None:
         raise AssertionError("it is open")
@@ -64,7 +68,7 @@ class MemoryConnection:
 
     async def run(self, listener: Listener) -> None:
         if self.closed_with is not None:
-            listener.gone(self.closed_with.reason)
+            listener.gone(self.closed_with)
         self.listener = listener
 
 
@@ -86,14 +90,15 @@ class House:
         self.tenants = HeldRepository()
         self.telemetry = Telemetry(100)
         peers = PeerTelemetry(self.telemetry)
-        notifier = WebSocketPeerNotifier(peers)
+        notifier = WebSocketPeerNotifier(peers, TERMS)
         self.grace = Grace(seconds)
-        service = MembershipService[Connection](self.tenants, notifier, 100)
-        self.sessions = Sessions(service, notifier, peers, self.grace, rate, retry_delay=0)
+        self.resumption = Resumption(AimRule(TERMS.network, trusts_strangers=False))
+        service = MembershipService[Subscriber](self.tenants, notifier, 100)
+        self.sessions = Sessions(service, notifier, peers, self.grace, self.resumption, rate, retry_delay=0)
 
     async def join(self, number: int) -> MemoryConnection:
         connection = MemoryConnection()
-        await self.sessions.join(ACME, a_name(number), a_key(number), connection, "192.0.2.1")
+        await self.sessions.join(Arrival(ACME, a_newcomer(number), connection, "192.0.2.1"))
         return connection
 
     def peers(self) -> int:
@@ -189,7 +194,7 @@ async def test_a_peer_that_has_ended_by_itself_is_not_closed_again() -> None:
     house = House()
     async with house.sessions.running():
         connection = await house.join(1)
-        connection.end("closed by the peer")
+        connection.end(Close(1000, CLOSED_BY_PEER))
         await turns(lambda: house.peers() == 0)
     assert connection.closed_with is None
     assert house.left("closed by the peer") == 1
@@ -199,9 +204,9 @@ async def test_of_who_has_left_nothing_is_kept() -> None:
     house = House()
     for number in range(1, 4):
         connection = await house.join(number)
-        connection.end("closed by the peer")
+        connection.end(Close(1000, CLOSED_BY_PEER))
     await turns(lambda: house.peers() == 0)
-    await turns(lambda: not house.sessions._leaving)
+    await turns(lambda: not house.sessions._tasks)
     assert house.sessions._connected == set()
 
 

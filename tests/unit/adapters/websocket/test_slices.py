@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.builders import GLOBEX, a_peer
-from tests.contracts.peer_notifier import Members
-from tests.unit.adapters.websocket.test_notifier import RecordingConnection, _fail
+from tests.unit.adapters.websocket.test_notifier import TERMS, Members, RecordingConnection, _fail
 from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.rfc6455.message import Notices
@@ -27,7 +26,9 @@ class Bench:
         self.now = 1000.0
         self.writes: list[tuple[Costly, Notices]] = []
         pace = {"slice": 20 * COST, "busy": 10**9, **pace}
-        self.notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), Pace(**pace), clock=lambda: self.now)
+        self.notifier = WebSocketPeerNotifier(
+            PeerTelemetry(Telemetry(100)), TERMS, Pace(**pace), clock=lambda: self.now
+        )
 
     def crowd(self, members: Members, first: int, count: int) -> list["Costly"]:
         connections = [Costly(self) for _ in range(count)]

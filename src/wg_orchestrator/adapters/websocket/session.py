@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TypeAlias
+
+from wg_orchestrator.adapters.websocket.connection import Connection
+from wg_orchestrator.adapters.websocket.updates import Updates
+from wg_orchestrator.domain.endpoint import Endpoint, passed_on
+from wg_orchestrator.domain.errors import InvalidDisplayName
+from wg_orchestrator.domain.ip_allocator import Network
+from wg_orchestrator.domain.peer import DisplayName, parse_display_name
+from wg_orchestrator.domain.stay import Stay
+from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
+from wg_orchestrator.wire import close_codes as closes
+from wg_orchestrator.wire.errors import MalformedMessage
+from wg_orchestrator.wire.v2 import requests
+
+Endpoints: TypeAlias = tuple[Endpoint, ...]
+
+_GOODBYES = frozenset({1000, 1005})
+"""What a peer's close frame says, or does not say, when it leaves."""
+
+
+class Session:
+    """A stay and the connection that it lives on: the Listener of a peer that speaks protocol v1."""
+
+    __slots__ = ("_ended", "_has_ended", "connection", "source", "stay")
+
+    def __init__(
+        self, stay: Stay, connection: Connection, source: str, ended: Callable[["Session", Close], None]
+    ) -> None:
+        """`source` is where the peer connects from. `ended` is called once, with what has ended the connection."""
+        self.stay = stay
+        self.connection = connection
+        self.source = source
+        self._ended = ended
+        self._has_ended = False
+
+    def heard(self, message: str | bytes) -> None:
+        # Text is ignored: a client may send keep-alives.
+        if isinstance(message, bytes):
+            self.connection.close(closes.TEXT_ONLY)
+
+    def gone(self, cause: Close) -> None:
+        if not self._has_ended:  # By a fault of ours before.
+            self._has_ended = True
+            self._ended(self, cause)
+
+    def may_come_back(self, cause: Close) -> bool:
+        """Whether the peer may come back to its stay after this has ended its connection: unless it said goodbye."""
+        said_goodbye = cause.reason == CLOSED_BY_PEER and cause.code in _GOODBYES
+        return self.stay.has_session and not said_goodbye
+
+
+class AimRule:
+    """Says which of its endpoints others may be told of a peer: see `passed_on`."""
+
+    def __init__(self, network: Network, trusts_strangers: bool) -> None:
+        self._network = network
+        self._trusts_strangers = trusts_strangers
+
+    def __call__(self, endpoints: Endpoints, source: str) -> Endpoints:
+        """`source` is where the peer connects from: an address, if that is known."""
+        try:
+            address = ip_address(source.partition("%")[0])
+        except ValueError:
+            address = None
+        return passed_on(endpoints, address, self._network, self._trusts_strangers)
+
+
+class V2Session(Session):
+    """The same of a peer that speaks protocol v2: it may change its name and its endpoints."""
+
+    __slots__ = ("_aim", "applied", "updates")
+
+    def __init__(
+        self,
+        stay: Stay,
+        connection: Connection,
+        source: str,
+        ended: Callable[[Session, Close], None],
+        aim: AimRule,
+        updates: Updates,
+    ) -> None:
+        super().__init__(stay, connection, source, ended)
+        self._aim = aim
+        self.applied = 0
+        """The revision that the peer's WireGuard is as of, as far as the peer has said."""
+        self.updates = updates
+
+    def heard(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self.connection.close(closes.TEXT_ONLY)
+            return
+        try:
+            request = requests.parse_message(message)
+            if isinstance(request, requests.Applied):
+                self.applied = max(self.applied, request.revision)
+            else:
+                name = None if request.display_name is None else parse_display_name(request.display_name)
+                self.update(name, request.endpoints)
+        except MalformedMessage:
+            self.connection.close(closes.MALFORMED_MESSAGE)
+        except InvalidDisplayName:
+            self.connection.close(closes.BAD_DISPLAY_NAME)
+
+    def update(self, display_name: DisplayName | None, endpoints: Endpoints | None) -> None:
+        """Have a new name, or what may be passed on of new endpoints, told when it is due. None is unchanged."""
+        if endpoints is not None:
+            endpoints = self._aim(endpoints, self.source)
+        self.updates.add(self.stay.peer, display_name, endpoints)

@@ -1,0 +1,70 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.peer import DisplayName, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new name and new endpoints; None is unchanged."""
+
+    display_name: DisplayName | None
+    endpoints: tuple[Endpoint, ...] | None
+
+    def changes(self, peer: Peer) -> bool:
+        return self.display_name not in (None, peer.display_name) or self.endpoints not in (None, peer.endpoints)
+
+    def after(self, before: "Change") -> "Change":
+        """Both, one after the other."""
+        return Change(
+            before.display_name if self.display_name is None else self.display_name,
+            before.endpoints if self.endpoints is None else self.endpoints,
+        )
+
+
+class Updates:
+    """A peer's changes on their way to the others: the first is told at once, later ones at most one each interval, and
+    the last one wins.
+    """
+
+    __slots__ = ("_due", "_interval", "_not_before", "_said", "_tell", "_waiting")
+
+    def __init__(self, tell: Callable[[Change], None], said: Callable[[str], None], interval: float) -> None:
+        """`tell` begins to tell a change. `said` hears of each that is not told: "coalesced" if a later one has taken
+        its place, "dropped" if it changes nothing. `interval` is in seconds.
+        """
+        self._tell = tell
+        self._said = said
+        self._interval = interval
+        self._not_before = 0.0
+        self._waiting: Change | None = None
+        self._due: asyncio.TimerHandle | None = None
+
+    def add(self, peer: Peer, display_name: DisplayName | None, endpoints: tuple[Endpoint, ...] | None) -> None:
+        """Tell this of `peer`, who is known as this now, when it is due."""
+        loop, change = asyncio.get_running_loop(), Change(display_name, endpoints)
+        if self._waiting is not None:
+            self._said("coalesced")
+            self._waiting = change.after(self._waiting)
+        elif not change.changes(peer):
+            self._said("dropped")
+        elif loop.time() >= self._not_before:
+            self._not_before = loop.time() + self._interval
+            self._tell(change)
+        else:
+            self._waiting = change
+            self._due = loop.call_at(self._not_before, self._tell_waiting)
+
+    def end(self) -> None:
+        """Tell nothing any more."""
+        if self._due is not None:
+            self._due.cancel()
+        self._due = self._waiting = None
+
+    def _tell_waiting(self) -> None:
+        change, self._waiting, self._due = self._waiting, None, None
+        if change is not None:
+            self._not_before = asyncio.get_running_loop().time() + self._interval
+            self._tell(change)

@@ -1,0 +1,124 @@
+"""A client that speaks protocol v2, written from its document: nothing of the service's own parsing is in it."""
+
+import json
+from typing import Any
+
+import anyio
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from harness.keys import a_key_text
+from tests.integration.service import PATIENCE, Endpoint, reset
+
+V2 = Subprotocol("wg-orchestrator.v2")
+
+
+def join_v2(number: int, **changes: Any) -> dict[str, Any]:
+    return {"type": "join", "display_name": f"peer-{number}", "public_key": a_key_text(number), **changes}
+
+
+class V2Client:
+    """Keeps its picture as the protocol has it, and fails if what it is told contradicts that."""
+
+    def __init__(self, websocket: ClientConnection, number: int) -> None:
+        self.websocket = websocket
+        self.number = number
+        self.told: list[dict[str, Any]] = []
+        self.place: dict[str, Any] = {}
+        self.peers: dict[str, dict[str, Any]] = {}
+        """The others, by public key."""
+        self.revision = 0
+
+    @classmethod
+    async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "V2Client":
+        return await cls._enter(service, number, tenant, join_v2(number, **changes))
+
+    async def resume(self, service: Endpoint, tenant: str = "acme", **changes: Any) -> "V2Client":
+        """A new connection that goes on with this one's session and picture."""
+        resume = {"session": self.session, "revision": self.revision}
+        join = join_v2(self.number, **{"resume": resume, **changes})
+        return await self._enter(service, self.number, tenant, join, dict(self.peers))
+
+    @classmethod
+    async def _enter(
+        cls, service: Endpoint, number: int, tenant: str, join: dict[str, Any], peers: Any = None
+    ) -> "V2Client":
+        with anyio.fail_after(PATIENCE):
+            client = cls(await service.connect(tenant, subprotocols=[V2]), number)
+            assert client.websocket.subprotocol == V2
+            client.peers = peers or {}
+            await client.say(join)
+            await client.hear()
+        return client
+
+    @property
+    def session(self) -> str:
+        session: str = self.place["session"]
+        return session
+
+    @property
+    def virtual_ip(self) -> str:
+        address: str = self.place["virtual_ip"]
+        return address
+
+    @property
+    def started_with(self) -> str:
+        """What it was told first: `welcome` or `resumed`."""
+        kind: str = self.told[0]["type"]
+        return kind
+
+    async def say(self, message: dict[str, Any]) -> None:
+        await self.websocket.send(json.dumps(message))
+
+    async def hear(self) -> dict[str, Any]:
+        with anyio.fail_after(PATIENCE):
+            text = await self.websocket.recv()
+        assert isinstance(text, str)
+        message: dict[str, Any] = json.loads(text)
+        self.told.append(message)
+        self._apply(message)
+        return message
+
+    async def told_nothing_before(self, other: "V2Client", name: str) -> None:
+        """What it hears next is that `other` is called `name` now, and so nothing has come before that."""
+        await other.say({"type": "update", "display_name": name})
+        message = await self.hear()
+        assert (message["type"], message["peer"]["display_name"]) == ("updated", name)
+
+    def reset(self) -> None:
+        reset(self.websocket.transport.get_extra_info("socket"))
+        self.websocket.transport.abort()
+
+    async def closed(self) -> tuple[int, str]:
+        with anyio.fail_after(PATIENCE):
+            while True:
+                try:
+                    await self.hear()
+                except ConnectionClosed as closed:
+                    frame = closed.rcvd
+                    assert frame is not None, "the connection ended without a close frame"
+                    return frame.code, frame.reason
+
+    def _apply(self, message: dict[str, Any]) -> None:
+        kind, revision = message["type"], message["revision"]
+        assert next(iter(message)) == "type"
+        if kind == "welcome":
+            self.place = message
+            self.peers = {peer["public_key"]: peer for peer in message["peers"]}
+            assert len({peer["virtual_ip"] for peer in message["peers"]}) == len(message["peers"])
+        elif kind == "resumed":
+            self.place = message
+        else:
+            assert revision > self.revision, "a revision does not rise"
+            self._change(kind, message)
+        self.revision = revision
+        assert a_key_text(self.number) not in self.peers
+
+    def _change(self, kind: str, message: dict[str, Any]) -> None:
+        if kind == "left":
+            assert self.peers.pop(message["public_key"])["virtual_ip"] == message["virtual_ip"]
+            return
+        peer = message["peer"]
+        assert (kind == "updated") == (peer["public_key"] in self.peers), f"{kind}, but it was not so before"
+        self.peers[peer["public_key"]] = peer
