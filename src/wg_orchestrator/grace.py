@@ -1,4 +1,4 @@
-"""How long the service may take to stop. Who has something to finish asks here how much of that is left."""
+"""How long the service may take to stop. Each part that has to finish something asks here how much time is left."""
 
 import math
 import time
@@ -9,7 +9,7 @@ import anyio
 
 
 class Grace:
-    """The time for a stop, which runs from its `begin` on."""
+    """The time for a stop. It runs from `begin` on."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -17,22 +17,22 @@ class Grace:
         self._bounded: set[anyio.CancelScope] = set()
 
     def begin(self) -> None:
-        """If it has begun, go on."""
+        """Start the time. If it runs already, nothing changes."""
         self._ends_at = min(self._ends_at, time.monotonic() + self._seconds)
 
     def cut(self) -> None:
-        """Wait for nothing any more."""
+        """End the time at once: nothing is waited for any more."""
         self._ends_at = -math.inf
         for scope in self._bounded:
             scope.cancel()
 
     def left(self) -> float:
-        """Seconds, 0 at the least; all of them before it has begun."""
+        """Seconds that are left, never below 0. Before `begin` that is all of the time."""
         return max(0.0, min(self._seconds, self._ends_at - time.monotonic()))
 
     @contextmanager
     def bounding(self) -> Iterator[None]:
-        """Cancel what is in here when the time is over, and go on after it."""
+        """Cancel the block when the time is over. The code after the block then goes on."""
         with anyio.move_on_after(self.left()) as scope:
             self._bounded.add(scope)
             try:

@@ -54,5 +54,5 @@ async def _show(server: Server, peers: int, seconds: float | None) -> None:
     server.should_exit = True
     await serving
     failure = None if playing.cancelled() else playing.exception()
-    if failure is not None and not stopped_by_hand:  # Who is put out by the end of the service has not failed.
+    if failure is not None and not stopped_by_hand:  # The end of the service closes all peers: that is no failure.
         raise failure

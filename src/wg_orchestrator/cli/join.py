@@ -12,6 +12,6 @@ import click
 @click.pass_obj
 def join(limits: Any, url: str, name: str, public_key: str | None, as_json: bool) -> None:
     """Join the tenant at URL (ws://host:port/tenants/ID) and show who is in it, until Ctrl-C."""
-    from wg_orchestrator.cli.following import show_tenant  # Loads a client, which `--help` need not wait for.
+    from wg_orchestrator.cli.following import show_tenant  # It loads the client library, which `--help` does not need.
 
     show_tenant(url, name, public_key, as_json, limits)

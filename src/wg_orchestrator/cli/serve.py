@@ -35,7 +35,7 @@ def serve(worker: bool, **options: str | None) -> None:
     if settings.workers > 1 and not worker:
         _supervise(settings, given)
         return
-    # A soft limit of 1,024 files, as many systems have it, is one of as many peers.
+    # Each peer needs an open file. Many systems have a soft limit of 1,024.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if worker:
         end_with_supervisor(settings.shutdown_delay + settings.shutdown_timeout)
@@ -51,11 +51,11 @@ def serve(worker: bool, **options: str | None) -> None:
 def _serve(settings: Settings, worker: bool) -> None:
     """Raises CannotStart."""
     server = make_server(settings, shares_port=worker, on_serving=_tell_serving if worker else lambda: None)
-    # What is allocated by now stays, and what comes is freed by counting but for a few cycles a connection:
-    # collecting seldom saves a fifth of the cost of a join.
+    # What is allocated by now stays for good. Later objects are freed by reference counting, but for a few cycles a
+    # connection. So the garbage collector runs seldom, which saves a fifth of the cost of a join.
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
-    with suppress(KeyboardInterrupt):  # uvicorn ends in good order, and then raises the signal again.
+    with suppress(KeyboardInterrupt):  # uvicorn stops in order, and then raises the signal again.
         server.run()
 
 
@@ -71,7 +71,7 @@ def _supervise(settings: Settings, given: dict[str, str]) -> None:
 
 
 def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]:
-    """The command of one of the workers. Metrics are each one's own, on a port of its own."""
+    """The command of one of the workers. Each has its own metrics, on its own port."""
     if settings.metrics_port:
         given = {**given, "metrics_port": str(settings.metrics_port + number)}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]

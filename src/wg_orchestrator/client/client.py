@@ -12,7 +12,7 @@ from wg_orchestrator.wire import v1
 
 _FINAL = {1003, 1007, 1008, 1009}
 _OUR_COMPLAINTS = {1002, 1007, 1009}
-"""Close codes by which our side ends a connection whose bytes are not as RFC 6455 or the bounds below ask."""
+"""Close codes with which our side ends a connection that breaks RFC 6455 or the bounds below."""
 _LONGEST_BODY = 200
 
 
@@ -23,7 +23,7 @@ class Limits:
     max_message_size: int = 16 * 1024 * 1024
     """Bytes. A welcome of 20,000 peers with the longest names fits."""
     max_fragments: int = 1024
-    """Frames that one message may come in. The service sends each in one; something in between may cut it."""
+    """Frames that one message may come in. The service sends one; a proxy in between may split it."""
     max_peers: int = v1.MAX_PEERS
     open_timeout: float = 10.0
     """Seconds until the WebSocket is open."""
@@ -48,11 +48,12 @@ async def follow(
     url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True, limits: Limits = USUAL
 ) -> AsyncGenerator[v1.Message, None]:
     """Join the tenant at `url` and yield the service's messages for as long as the connection lasts: first the welcome,
-    then notices. Their addresses and keys are well-formed; names are any text, for a terminal to be shown `visible`.
+    then notices. Addresses and keys in them are well-formed. Names are any text: pass them through `visible` before a
+    terminal shows them.
 
-    `proxy`: whether to go by the HTTP proxy that the environment may name.
+    `proxy`: whether to use the HTTP proxy that the environment may name.
 
-    Raises JoinRefused, TryAgainLater or BadMessage when it ends, for the service never ends it without a cause.
+    It always ends with an error: JoinRefused, TryAgainLater or BadMessage.
     """
     websocket = await _open(url, proxy, limits)
     try:
@@ -75,8 +76,8 @@ async def follow(
 class _Connection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # By itself it would listen on, for as long as the other side likes, to a service that has refused it, has said
-        # goodbye (which is answered by now), or has broken the protocol.
+        # The library goes on reading after the service has refused the connection, has closed it (the answer is out by
+        # now), or has broken the protocol. The service could keep it there, so it ends the connection itself.
         protocol = self.protocol
         complained = protocol.close_sent is not None and protocol.close_sent.code in _OUR_COMPLAINTS
         if protocol.handshake_exc is not None or protocol.close_rcvd is not None or complained:
@@ -84,7 +85,7 @@ class _Connection(ClientConnection):
 
 
 class _Connect(connect):
-    """Goes where it is told to and nowhere else: the protocol has no redirects."""
+    """Follows no redirects: the protocol has none."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -109,7 +110,7 @@ async def _open(url: str, proxy: Literal[True] | None, limits: Limits) -> Client
         if status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause) from error
-    except (ImportError, InvalidProxy) as error:  # Neither is shown: a proxy's URL may have a password in it.
+    except (ImportError, InvalidProxy) as error:  # Their texts are not shown: a proxy's URL may have a password in it.
         raise JoinRefused(
             "the environment names a proxy that is no HTTP proxy; no_proxy can except this host"
         ) from error
@@ -135,7 +136,7 @@ async def _messages(websocket: ClientConnection, limits: Limits) -> AsyncGenerat
                 raise v1.BadMessage("a second welcome")
             yield message
     except (v1.BadMessage, TimeoutError) as error:
-        websocket.transport.abort()  # It would be owed an answer to our close frame.
+        websocket.transport.abort()  # To close it in order, we would have to wait for the service's answer.
         if isinstance(error, v1.BadMessage):
             raise
         raise TryAgainLater(f"no welcome in {limits.welcome_timeout:g} s") from error

@@ -11,8 +11,8 @@ NAMES = ("laptop", "phone", "printer", "office-router", "build-server", "camera"
 
 
 async def crowd(url: str, peers: int, screen: RosterScreen) -> None:
-    """Let `peers` clients come and go at random, and show what one more client sees of them, until one of them fails.
-    Raises what `follow` does, or BadMessage.
+    """Let `peers` clients come and go at random, and show what one more client sees of them. Runs until one of them
+    fails, and then raises its error: one of those that `follow` raises.
     """
     names = itertools.cycle(NAMES)
     tasks = [asyncio.create_task(_watch(url, screen))]

@@ -12,8 +12,8 @@ MAX_RETRY_DELAY = 30.0
 
 
 def retry_delays() -> Iterator[float]:
-    """Seconds to wait before each attempt after the first: exponential, with full jitter, so that the clients of a
-    service that comes back do not all knock at the same moment.
+    """Seconds to wait before each attempt after the first. They grow exponentially, with full jitter, so that not all
+    clients of a service that has restarted come back at the same moment.
     """
     ceiling = FIRST_RETRY_DELAY
     while True:
@@ -29,8 +29,8 @@ async def keep_following(
     note: Callable[[str], None],
     limits: Limits,
 ) -> None:
-    """Follow the tenant, over as many connections as it takes once the first one has worked: `show` gets each message,
-    `note` a line about each connection that was lost. Raises what `follow` does.
+    """Follow the tenant. Once the first connection has worked, make a new one whenever one is lost. `show` gets each
+    message, and `note` gets a line about each lost connection. Raises what `follow` does.
     """
     joined = False
     delays = retry_delays()
@@ -39,7 +39,7 @@ async def keep_following(
             async with aclosing(follow(url, display_name, public_key, limits=limits)) as messages:
                 async for message in messages:
                     show(message)
-                    if isinstance(message, Welcome):  # What failed before is over.
+                    if isinstance(message, Welcome):  # The next loss begins with a short delay again.
                         joined, delays = True, retry_delays()
         except TryAgainLater as error:
             if not joined:

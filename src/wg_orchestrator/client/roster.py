@@ -14,7 +14,9 @@ class Roster:
         self._max_peers = max_peers
 
     def apply(self, message: Message) -> None:
-        """Apply one message of the service. Raises BadMessage if it contradicts the picture, or is more than fits."""
+        """Apply one message of the service. Raises BadMessage if it contradicts the picture, or would make
+        it too large.
+        """
         match message:
             case Welcome(virtual_ip, peers):
                 self._require_room(len(peers))

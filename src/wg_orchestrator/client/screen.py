@@ -15,7 +15,7 @@ _LOG_LINES = 8
 
 
 class RosterScreen:
-    """The live roster of a tenant in a terminal; where there is no terminal, a line for each change."""
+    """Shows the live roster of a tenant in a terminal. If the output is no terminal, prints a line for each change."""
 
     def __init__(self, title: str, console: Console | None = None, roster: Roster | None = None) -> None:
         self._title = visible(title)

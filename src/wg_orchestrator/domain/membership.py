@@ -12,10 +12,10 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 
 class MembershipService(Generic[Subscriber]):
-    """Lets peers into tenants and out again, and has everyone told.
+    """Lets peers into tenants and out again, and has the other peers told.
 
-    To a peer that applies its welcome and then each notice in order, the tenant looks at every moment as it was at
-    some moment: nothing missed, nothing twice, and all peers see one order.
+    A peer that applies its welcome, and then each notice in order, always has the tenant exactly as it was at some
+    moment. It misses no event, gets none twice, and all peers get them in one order.
     """
 
     def __init__(self, tenants: TenantRepository, notifier: PeerNotifier[Subscriber], max_tenants: int) -> None:
@@ -27,12 +27,12 @@ class MembershipService(Generic[Subscriber]):
     async def join(
         self, tenant_id: TenantId, newcomer: Newcomer, subscriber: Subscriber, session: SessionDigest = NO_SESSION
     ) -> Stay:
-        """Make a newcomer part of the tenant and welcome it. Whoever joined has to `leave`, once.
+        """Make a newcomer part of the tenant and welcome it. The caller has to have it `leave`, once.
 
-        With a session, it may `resume` its stay until then.
+        With a session, the peer may `resume` its stay until then.
 
-        Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed. Whatever else it
-        raises, by a fault of ours or because its task was cancelled, the newcomer is out again and the others are told.
+        Raises KeyInUse, TenantFull, TenantLimitReached or Unavailable; then nothing has changed. If it raises anything
+        else, by a fault of ours or because its task was cancelled, the newcomer is out again and the others are told.
         """
         while True:
             tenant = self._tenants.get(tenant_id)

@@ -1,4 +1,4 @@
-"""What the core asks of the world. An adapter keeps every promise here; `tests/contracts` checks them."""
+"""What the core needs from adapters. An adapter keeps every promise here; `tests/contracts` checks them."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -17,8 +17,8 @@ class TenantRepository(Protocol):
     def get(self, tenant_id: TenantId) -> Tenant:
         """The tenant as of the last event committed here; an empty one if nobody is in it.
 
-        The tenant is shared: read it, decide with it, and leave `apply` to the repository. A tenant that nobody is
-        in costs nothing and is forgotten, and what is returned for it is good for one decision only.
+        The tenant is shared: read it and decide with it, but leave `apply` to the repository. An empty tenant is
+        forgotten, so the one that is returned is good for one decision only.
         """
         ...
 
@@ -31,26 +31,27 @@ class TenantRepository(Protocol):
         ...
 
     def follow(self, follower: Callable[[Committed], None]) -> None:
-        """Hand each event committed from now on, by whoever, to `follower`, in its tenant's order, once.
+        """Call `follower` once with each event that is committed from now on, in its tenant's order, also with those of
+        other nodes.
 
-        It is called right after the event was applied to its tenant, with no `await` in between. It must not raise.
+        The call comes right after the event was applied to its tenant, with no `await` in between. It must not raise.
         """
         ...
 
     async def commit(self, event: MembershipEvent) -> Committed:
         """Make `event` part of its tenant: on return it is applied here and the followers have it.
 
-        Raises Conflict if it contradicts what the tenant holds by now; then nothing has changed, and `get` shows
-        what was in the way. Raises Unavailable if it can't be committed now: a join has then not happened or is undone,
-        and a leave is not lost but committed as soon as it can be.
+        Raises Conflict if it contradicts what the tenant holds by now. Then nothing has changed, and `get` shows what
+        was in the way. Raises Unavailable if it can't be committed now. Then a join, an update or a resumption has not
+        happened or is undone; a leave is not lost, but is committed as soon as that is possible.
         """
         ...
 
 
 class PeerNotifier(Protocol[Subscriber]):
-    """Tells the peers of each tenant who is there. A `Subscriber` is whatever the adapter can reach a peer by.
+    """Tells the peers of each tenant who is there. A `Subscriber` is what the adapter reaches a peer by.
 
-    Nothing here waits for a peer, and a peer that fails or can't keep up harms no other: no method blocks or raises.
+    No method blocks or raises: nothing waits for a peer, and a peer that fails or can't keep up harms no other.
     """
 
     def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
@@ -61,8 +62,9 @@ class PeerNotifier(Protocol[Subscriber]):
         ...
 
     def announce(self, committed: Committed) -> None:
-        """Tell everyone welcomed to the event's tenant, once, but never the peer that it is about.
+        """Tell all peers that were welcomed to the event's tenant, once, but never the peer that the event is about.
 
-        Who has left is told nothing any more: if its connection is still there, it is ended, as the cause says.
+        A peer that has left is told nothing any more. If its connection is still there, it is ended, as the cause says.
+        The same goes for the connection of a peer that has resumed its stay on another one.
         """
         ...

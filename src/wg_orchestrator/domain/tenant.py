@@ -23,8 +23,9 @@ from wg_orchestrator.domain.tenant_id import TenantId
 class Tenant:
     """Who is in one tenant.
 
-    Deciding and changing are two steps: `admit` and `release` return what should happen and change nothing;
-    `apply` makes it so. Between the two lies the repository, which may let somebody else's event come first.
+    Deciding and changing are two steps. `admit`, `release`, `update` and `resume` return an event and change nothing.
+    `apply` changes the tenant as an event says. Between the two steps is the repository, which may let another event
+    come first.
     """
 
     __slots__ = ("_addresses", "_max_peers", "_stays", "id", "revision")
@@ -32,29 +33,25 @@ class Tenant:
     def __init__(self, tenant_id: TenantId, addresses: IPAllocator, max_peers: int) -> None:
         self.id = tenant_id
         self.revision = 0
-        """That of the last event that was applied; 0 if there was none."""
+        """The revision of the last event that was applied; 0 if there was none."""
         self._addresses = addresses
         self._max_peers = max_peers
         self._stays: dict[PublicKey, Stay] = {}
 
     @property
     def stays(self) -> Collection[Stay]:
-        """Of everyone in the tenant, in the order they came: a live view, copy it to keep it."""
+        """The stays of all peers, in the order in which they came. This is a live view: copy it to keep it."""
         return self._stays.values()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is in it, or on the way into it: the next one to be admitted would make it one tenant more."""
+        """Whether nobody is in the tenant, or on the way into it. Then the next newcomer makes it one tenant more."""
         return not self._stays
 
     def __contains__(self, stay: Stay) -> bool:
         """Whether the peer is in, in this turn of this stay."""
         held = self._stays.get(stay.peer.public_key)
         return held is not None and held.id == stay.id and held.turn == stay.turn
-
-    def stay_of(self, public_key: PublicKey) -> Stay | None:
-        """The stay in which this key is live."""
-        return self._stays.get(public_key)
 
     def admit(self, stay_id: StayId, newcomer: Newcomer, session: SessionDigest = NO_SESSION) -> PeerJoined:
         """Decide on a newcomer and its address. Raises KeyInUse, PeerLimitReached or NoAddressLeft."""

@@ -18,11 +18,11 @@ class _Window:
 
 
 class Telemetry:
-    """Log lines, as long as there are not too many of a kind, and metrics. What they say is up to each part.
+    """Writes log lines and keeps metrics. Each part of the service says what is in them.
 
-    Beyond `max_log_rate` lines a second of one kind (an event and its reason), averaged over a window, those of a
-    window are summed up in one line when it is over. What a client has sent stands in a line as a quoted value only.
-    docs/operations.md lists the lines and the metrics.
+    Lines of one kind (an event and its reason) are limited to `max_log_rate` a second, averaged over a window. The
+    others are summed up in one line when the window is over. What a client has sent is in a line only as a quoted
+    value. docs/operations.md lists the lines and the metrics.
     """
 
     def __init__(self, max_log_rate: float, window: float = WINDOW) -> None:
@@ -44,18 +44,18 @@ class Telemetry:
             self._logger.warning(event, **_given(reason), **fields)
 
     def failed(self, what: str, **fields: object) -> None:
-        """An exception that is being handled is a fault of ours."""
+        """Log the exception that is being handled: it is a fault of ours."""
         if self._has_line("failed", what):
             self._logger.exception(what, **fields)
 
     def counter(self, name: str, what: str, *labels: str) -> Counter:
-        """Parts that count the same thing have the same counter."""
+        """The counter of that name. Parts that ask for the same name share it."""
         if name not in self._counters:
             self._counters[name] = Counter(name, what, labels, "wg_orchestrator", registry=self.registry)
         return self._counters[name]
 
     def gauge(self, name: str, what: str, value: Callable[[], float] | None = None) -> Gauge:
-        """With `value`, that is asked for whenever the metrics are."""
+        """A gauge. With `value`, it is read by a call each time that the metrics are read."""
         gauge = Gauge(name, what, namespace="wg_orchestrator", registry=self.registry)
         if value is not None:
             gauge.set_function(value)
@@ -65,7 +65,7 @@ class Telemetry:
         return Histogram(name, what, namespace="wg_orchestrator", registry=self.registry, buckets=buckets)
 
     def sum_up(self) -> None:
-        """Log what a flood left unsaid in the windows that are over. To be called about once a second."""
+        """For each window that is over, log how many lines were left out. To be called about once a second."""
         now = time.monotonic()
         for kind in [kind for kind, window in self._windows.items() if window.ends <= now]:
             self._close(kind)

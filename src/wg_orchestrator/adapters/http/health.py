@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 
 class Readiness:
-    """Whether the service takes peers: it is started, not stopped, and every one of `requirements` is met."""
+    """Whether the service takes peers: it has started, it is not stopping, and all `requirements` are met."""
 
     def __init__(self, requirements: Iterable[Callable[[], bool]] = ()) -> None:
         self._running = False
@@ -22,7 +22,7 @@ class Readiness:
 
 
 def health_router(readiness: Readiness) -> APIRouter:
-    """`/healthz`: the process answers. `/readyz`: it takes peers, 503 while it does not."""
+    """`/healthz` says that the process answers. `/readyz` says whether it takes peers: 503 while it does not."""
     router = APIRouter()
 
     @router.get("/healthz", response_class=PlainTextResponse)

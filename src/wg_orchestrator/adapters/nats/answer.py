@@ -1,4 +1,6 @@
-"""What JetStream answers. Whoever may subscribe to what is asked can answer it, too: such an answer is none."""
+"""Reads what JetStream answers. Anybody who may subscribe to the requests could answer them too, so each answer is
+checked.
+"""
 
 import json
 from typing import Any

@@ -5,7 +5,7 @@ import anyio
 
 
 class Background:
-    """Work beside all else, for as long as it is not ended.
+    """Work that runs beside everything else until it is ended.
 
     asyncio tells a task only once that it is cancelled, and that can get lost on its way: `wait_for` loses it before
     Python 3.12 if what it waits for comes at that moment, and the client of NATS waits so. A scope tells it until it is
@@ -21,6 +21,6 @@ class Background:
             await work()
 
     async def end(self, patience: float | None = None) -> None:
-        """Cancel it and wait for its end, at most for so many seconds."""
+        """Cancel it, and wait at most so many seconds for its end."""
         self._scope.cancel()
         await asyncio.wait([self._task], timeout=patience)

@@ -27,12 +27,12 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Unreadable(ValueError):
-    """A message of the stream is none of ours, or of a later version."""
+    """A message in the stream that this version does not write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the last message on an address's subject says: whose it is or was.
+    """What the last message on an address's subject says: which peer has the address, or had it.
 
     It is worth as much as the lease of its node: once that has ended, the address is free. A claim of no node is what
     a peer leaves behind: its key gets the address back if it returns in time.
@@ -43,11 +43,13 @@ class Claim:
     node: str
     """The node that holds the peer's connection, as of one lease; empty if the peer has left."""
     session: str
-    """The peer's one stay in the tenant, whatever lease its node has: a later stay of an equal peer is another one."""
+    """The id of the peer's stay. It stays the same when the node gets another lease. A later stay has another id."""
     sequence: int
-    """The message's sequence in the stream, by which the next message on the subject proves that it knows this one."""
+    """The message's sequence in the stream. The next message on the subject names it, to prove that its sender has seen
+    this one.
+    """
     cause: LeaveCause = LeaveCause.LEFT
-    """Of a claim of no node: why the peer has left."""
+    """Why the peer has left, if the claim has no node."""
 
     @property
     def place(self) -> Place:
@@ -58,7 +60,7 @@ class Claim:
         return Stay(StayId(self.session), self.tenant_id, self.peer)
 
     def vacated(self, cause: LeaveCause) -> "Claim":
-        """What is left of it when its stay has ended."""
+        """The claim that takes its place when its stay has ended."""
         return replace(self, node="", session="", cause=cause)
 
     def backed_by(self, node: str) -> "Claim":
@@ -91,12 +93,12 @@ class Subjects:
         return f"{self._prefix}.sync.{process}"
 
     def split(self, subject: str) -> list[str]:
-        """The tokens after the epoch's: the kind first."""
+        """The tokens after the epoch. The first one is the kind of the subject."""
         return subject[self._kind :].split(".")
 
 
 def process_of(numbered: str) -> str:
-    """The process that has this lease or stay."""
+    """The process that made the name of this lease or stay."""
     return numbered.rpartition("-")[0]
 
 
@@ -108,7 +110,7 @@ def parse_node(token: str) -> str:
 
 
 def encode(claim: Claim) -> bytes:
-    """A claim as the payload of a message on its address's subject."""
+    """The payload for a claim's message on its address's subject."""
     fields = {"name": claim.peer.display_name, "key": claim.peer.public_key.text}
     if claim.node:
         fields.update(node=claim.node, session=claim.session)
@@ -118,12 +120,12 @@ def encode(claim: Claim) -> bytes:
 
 
 class ClaimReader:
-    """Reads claims as strictly as a client's join is read: what a node would not write is no claim."""
+    """Reads claims as strictly as clients' joins are read: it refuses what a node would not write."""
 
     def __init__(self, network: Network) -> None:
         addresses = IPAllocator(network)
 
-        # Most tenants are small and have the same lowest addresses: they share them here.
+        # Most tenants are small and use the same lowest addresses. This cache lets them share the objects.
         @lru_cache(maxsize=4096)
         def address(token: str) -> VirtualIP:
             found = ip_address(token.replace("-", "."))
@@ -139,7 +141,7 @@ class ClaimReader:
         self._tenant_id = tenant_id
 
     def read(self, tenant: str, address: str, payload: bytes, sequence: int) -> Claim:
-        """A claim from the tokens of its subject and its payload. Raises Unreadable."""
+        """Read a claim from two tokens of its subject and its payload. Raises Unreadable."""
         if len(payload) > MAX_PAYLOAD:
             raise Unreadable("too long")
         try:

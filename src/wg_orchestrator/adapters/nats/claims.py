@@ -16,7 +16,7 @@ RETRY_DELAY = 0.1
 
 
 class Claims:
-    """Puts claims into the stream and takes them out, each time an address and its key together.
+    """Puts claims into the stream and takes them out. Each time the messages for the address and the key go together.
 
     Each message names the last one on its subject that it knows of, so none can undo what its sender has not seen. If
     the answer does not come, the same is said again, which can't happen twice. Each method raises TimeoutError
@@ -30,8 +30,10 @@ class Claims:
         self._timings = timings
 
     async def enrol(self, claim: Claim) -> None:
-        """Make a claim, until the feed has brought it back. Raises Conflict if the address or the key is another's by
-        now, and the ledger shows it, or if the claim's node has lost its lease; StoreUnusable.
+        """Make a claim, and wait until the feed has brought it back.
+
+        Raises Conflict if by now the address or the key is another's, and the ledger shows that, or if the claim's node
+        has lost its lease. Raises StoreUnusable.
         """
         subjects = self._stream.subjects
         key_after, address_after = self._ledger.sequences(claim)
@@ -64,7 +66,8 @@ class Claims:
                 key, address = replace(key, after=key_after), replace(address, after=address_after)
 
     async def vacate(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
-        """Take this very claim out, until the feed has shown it. Does nothing if it is not the last on its address.
+        """Take this claim out, and wait until the feed has shown that. Does nothing if another one is the last on its
+        address.
 
         Raises StoreUnusable.
         """
@@ -81,7 +84,7 @@ class Claims:
 
     async def _vacate(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
         entries = [key, address]
-        while not self._position.is_over(began):  # What a lost store held needs not be taken out.
+        while not self._position.is_over(began):  # A claim in a lost store need not be taken out.
             try:
                 await self._store(entries)
                 return
@@ -135,7 +138,7 @@ class Claims:
         await self._position.wait(await self._stream.mark(self._stream.subjects, self._ledger.process), since)
 
     def _is_settled(self, claim: Claim) -> bool:
-        """Whether the claim is in after all: an answer was lost. Raises Conflict if another one is in its way."""
+        """Whether the claim is in after all, when its answer was lost. Raises Conflict if another one is in its way."""
         holder = self._ledger.holder(claim.place)
         key_holder = self._ledger.holder_of_key(claim.tenant_id, claim.peer.public_key)
         for rival in (holder, key_holder):

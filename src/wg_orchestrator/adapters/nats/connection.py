@@ -19,7 +19,7 @@ PING_INTERVAL = 1
 """Seconds between pings; after the second one without an answer another server is tried."""
 CONNECT_TIMEOUT = 2
 PATIENCE = 3.0
-"""Seconds to try all servers for, before the reason is told."""
+"""Seconds for which all servers are tried before the reason is logged."""
 
 _NO_RESPONDERS = "503"
 
@@ -35,11 +35,11 @@ class ConnectionOptions:
 
 
 class NotHeard(Exception):
-    """No answer came. Whatever was asked for may have happened, or may yet."""
+    """No answer came. The request may have been done, or may still be done."""
 
 
 class Connection:
-    """The connection to NATS: to whichever server answers, and again for as long as it takes."""
+    """The connection to NATS: to any server that answers. A lost connection is made again, however long that takes."""
 
     def __init__(self, options: ConnectionOptions) -> None:
         self._options = options
@@ -62,7 +62,7 @@ class Connection:
             raise NotHeard(f"can't connect: {error}") from error
         self.client = Client()
         try:
-            # By itself it would try for ever, and not say what is wrong.
+            # Otherwise the client library would try for ever, without telling why.
             with anyio.fail_after(PATIENCE):
                 await self._connect(security)
         except (Error, OSError) as error:  # TimeoutError is one of these.
@@ -72,7 +72,7 @@ class Connection:
 
     async def send(self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str = "") -> None:
         """Raises NotHeard if there is no connection."""
-        # What is said without one would be sent later, when nobody waits for it any more.
+        # The client library would keep the message and send it later, when nobody waits for the answer any more.
         if not self.client.is_connected:
             raise NotHeard("not connected")
         try:
@@ -82,7 +82,7 @@ class Connection:
 
     async def ask(self, subject: str, payload: bytes, headers: dict[str, str] | None, patience: float) -> bytes:
         """The answer to a message. Raises NotHeard if there is none within `patience` seconds."""
-        # The client's own `request` draws a random name and wraps the future in another, each time.
+        # The client library's `request` makes a random name and a second future each time. This is cheaper.
         self._questions += 1
         question = str(self._questions)
         loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class Connection:
             servers=list(self._options.urls),
             name="wg-orchestrator",
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RETRY_DELAY,  # type: ignore[arg-type]  # It only sleeps for that long.
+            reconnect_time_wait=RETRY_DELAY,  # type: ignore[arg-type]  # A float works: the library only sleeps that long.
             ping_interval=PING_INTERVAL,
             max_outstanding_pings=2,
             connect_timeout=CONNECT_TIMEOUT,
@@ -146,7 +146,7 @@ class Connection:
 
 
 def _no_password() -> str:
-    """In the place of OpenSSL's own question, which waits at the terminal for an answer."""
+    """Replaces OpenSSL's password prompt, which would wait at the terminal."""
     raise BadCredentials("the key of the certificate for NATS is encrypted")
 
 

@@ -9,12 +9,14 @@ _BLOCK = re.compile(r"-{3,}BEGIN ([^-]+)-{3,}\s+(\S+)\s+-{3,}END [^-]+-{3,}")
 
 
 class BadCredentials(ValueError):
-    """The file is none that `nsc` writes for a user."""
+    """The file is not one that `nsc` writes for a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user's JWT, and the key that proves whose it is. The client library would need two more packages for it."""
+    """A user's JWT, and the key that proves that the JWT is the user's. The client library's own support would need two
+    more packages.
+    """
 
     jwt: str
     key: Ed25519PrivateKey
@@ -24,7 +26,7 @@ class Credentials:
         """Raises BadCredentials or OSError."""
         blocks = dict(_BLOCK.findall(path.read_text()))
         try:
-            # Two bytes say what it is, two at the end are a checksum.
+            # Before the key are two bytes that say what it is; after it are two bytes of checksum.
             seed = base64.b32decode(blocks["USER NKEY SEED"] + "======")[2:34]
             return cls(blocks["NATS USER JWT"], Ed25519PrivateKey.from_private_bytes(seed))
         except (KeyError, ValueError) as error:

@@ -29,6 +29,6 @@ def new_epoch_name() -> str:
 
 
 def read_epoch(sequence: int, payload: bytes) -> Epoch | None:
-    """The epoch that a message begins or opens; None if it is no such message."""
+    """The epoch that a message begins or opens. None if the message does neither."""
     found = _EPOCH.fullmatch(payload)
     return found and Epoch(found[1].decode(), found[2] is not None, sequence)

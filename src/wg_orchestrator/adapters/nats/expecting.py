@@ -12,7 +12,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 
 class ExpectingTenant(Tenant):
-    """A tenant that keeps room for those whose event is on its way.
+    """A tenant that keeps places for newcomers whose event is on its way to the store.
 
     A join takes as long as the store takes to answer. Who asks meanwhile would be offered the same address, and all but
     one of them would have to be turned down and to ask again.
@@ -32,7 +32,7 @@ class ExpectingTenant(Tenant):
 
     @property
     def expects(self) -> bool:
-        """Whether somebody is expected."""
+        """Whether a newcomer is expected."""
         return bool(self._expected)
 
     def admit(self, stay_id: StayId, newcomer: Newcomer, session: SessionDigest = NO_SESSION) -> PeerJoined:
@@ -41,7 +41,7 @@ class ExpectingTenant(Tenant):
         return super().admit(stay_id, newcomer, session)
 
     def expect(self, event: PeerJoined) -> None:
-        """Offer the address of a newcomer to nobody else until its event is applied or forgone.
+        """Offer the newcomer's address to nobody else until its event is applied or forgone.
 
         Raises Conflict if somebody is expected there already.
         """
@@ -50,7 +50,7 @@ class ExpectingTenant(Tenant):
         self._expected[event.stay.peer.virtual_ip] = event
 
     def forgo(self, event: PeerJoined) -> None:
-        """Expect this event no longer. Does nothing if it, or another for its address, was applied."""
+        """Stop expecting this event. Does nothing if it was applied, or another event for its address."""
         if self._expected.get(event.stay.peer.virtual_ip) is event:
             del self._expected[event.stay.peer.virtual_ip]
             self._allocator.offer_again(event.stay.peer.virtual_ip)
@@ -67,14 +67,14 @@ class ExpectingTenant(Tenant):
 
 
 class _Allocator(IPAllocator):
-    """Passes over the addresses that are spoken for: in O(1), as long as there are some that were never used."""
+    """Skips the addresses that expected newcomers have. O(1) while there are addresses that were never used."""
 
     __slots__ = ("_forgone", "_fresh", "_spoken_for")
 
     def __init__(self, network: Network, spoken_for: dict[VirtualIP, PeerJoined]) -> None:
         super().__init__(network)
         self._spoken_for = spoken_for
-        # Every address below that was never used is spoken for, or in the heap of those that were.
+        # Each address below `_fresh` was used, is spoken for, or is in the heap of those that were forgone.
         self._fresh = self._first
         self._forgone: list[int] = []
 
@@ -101,7 +101,7 @@ class _Allocator(IPAllocator):
         raise NoAddressLeft("every address is held or on its way to somebody")
 
     def offer_again(self, virtual_ip: VirtualIP) -> None:
-        """The address is not spoken for any more."""
+        """The address is free again: its newcomer is not expected any more."""
         if self._is_unused(int(virtual_ip)):
             heapq.heappush(self._forgone, int(virtual_ip))
 

@@ -14,19 +14,19 @@ from wg_orchestrator.adapters.nats.stream import Stream
 _ACKNOWLEDGEMENT = "$JS.ACK."
 HEARTBEAT = 0.25
 SILENCES = 6
-"""Heartbeats that may be missing, one after the other, before the feed is taken for dead. They are counted, not timed:
-if it was this process that stood still, they may all be there."""
+"""Heartbeats that may be missing in a row before the feed counts as dead. They are counted, not timed: if this process
+stood still, they may all have arrived."""
 
 Handler = Callable[[str, int, bytes], None]
 """Takes a message's subject, sequence and payload."""
 
 
 class FeedBroken(Exception):
-    """Something may have been missed: start again from a fresh snapshot."""
+    """A message may be missing: start again from a fresh snapshot."""
 
 
 class Feed:
-    """The stream's messages in their order, each subject's last one first, without a gap, until it breaks.
+    """Brings the stream's messages in their order, without a gap, until it breaks. Each subject's last one comes first.
 
     One run of a consumer that the server forgets: nothing is acknowledged or sent again. What shows that a message is
     missing, its number or a heartbeat's, breaks the feed.
@@ -45,9 +45,9 @@ class Feed:
 
     @asynccontextmanager
     async def opened(self, subjects: Subjects) -> AsyncIterator[None]:
-        """Let the messages come. Raises NotHeard or StoreUnusable."""
+        """Receive messages inside the block. Raises NotHeard or StoreUnusable."""
         inbox = self._client.new_inbox()
-        # Flow control bounds what waits here, so that the client library need not, by dropping it.
+        # Flow control bounds what waits here. The client library's own bound would drop messages.
         subscription = await self._client.subscribe(
             inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
@@ -60,12 +60,12 @@ class Feed:
                 await subscription.unsubscribe()
 
     def is_sound(self) -> bool:
-        """Whether it still brings all there is, as far as can be known."""
+        """Whether it still brings every message, as far as this node can know."""
         connected = self._client.is_connected and self._client.stats["reconnects"] == self._reconnects
         return connected and self._broken is None and self._open
 
     async def run(self) -> None:
-        """Watch over it. Raises FeedBroken as soon as it can't be relied on."""
+        """Watch the feed. Raises FeedBroken as soon as a message may be missing."""
         while self._broken is None:
             with anyio.move_on_after(HEARTBEAT):
                 await self._breaks.wait()
@@ -80,7 +80,7 @@ class Feed:
         if not self._open or self._broken is not None:
             return
         self._silences = 0
-        # Headers do not tell: whoever stores a message writes these.
+        # Headers can't tell control messages: whoever stores a message writes its headers.
         if not message.reply.startswith(_ACKNOWLEDGEMENT):
             await self._on_control(message.reply, message.headers or {})
             return
@@ -94,11 +94,11 @@ class Feed:
         self._delivered = number
         try:
             self._handler(message.subject, int(tokens[first]), message.data)
-        except Exception as error:  # Whatever it is, a node must not go on with half of the truth.
+        except Exception as error:  # Whatever went wrong, a node must not go on with a part of the messages.
             self._break(error)
 
     async def _on_control(self, reply: str, headers: dict[str, str]) -> None:
-        # By now all that came before was handled: that is what flow control asks.
+        # Flow control asks whether all earlier messages are handled. They are.
         answer_to = reply or headers.get("Nats-Consumer-Stalled", "")
         if answer_to:
             await self._client.publish(answer_to)
@@ -112,11 +112,11 @@ class Feed:
 
 
 Moment = tuple[int, int]
-"""An era, and a sequence in it."""
+"""The number of an era, and a sequence in it."""
 
 
 class Position:
-    """How far the feed has come, to be waited for. A new era begins with each epoch of the stream."""
+    """How far the feed has come. Others can wait for it. A new era begins with each epoch of the stream."""
 
     def __init__(self) -> None:
         self._era = 0
@@ -142,7 +142,7 @@ class Position:
             _tell(heapq.heappop(self._waiting)[2], True)
 
     def begin(self, sequence: int) -> None:
-        """Begin a new era there. What is waited for does not come any more."""
+        """Begin a new era at this sequence. Whoever waits is told that the message does not come any more."""
         self._era += 1
         self._sequence = sequence
         waiting, self._waiting = self._waiting, []

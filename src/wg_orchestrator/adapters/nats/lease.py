@@ -20,7 +20,7 @@ ALIVE, SETTLED = b"alive", b"settled"
 
 
 def read_lease(sequence: int, payload: bytes) -> Lease | None:
-    """A lease as a message says it; None if that is its end. Whatever says neither stands until it runs out."""
+    """The lease in a message; None if the message ends it. A payload that is not known is a lease as well."""
     return Lease(sequence, time.monotonic(), settled=payload == SETTLED) if payload else None
 
 
@@ -32,7 +32,7 @@ def parse_lease(sequence: int, payload: bytes) -> Lease | None:
 
 
 class NodeLease:
-    """The lease of this node, and what becomes of the others'.
+    """Keeps the lease of this node, and ends those of nodes that are gone.
 
     A lease is the last message on its node's subject. Its node renews it; whoever has not heard of that for long enough
     ends it, with a message that the stream takes only if there was no renewal since. So it ends for all nodes at the
@@ -58,19 +58,19 @@ class NodeLease:
         return self._node if self._node in self._ledger.leases and time.monotonic() < sure_until else None
 
     async def keep(self, has_caught_up: Callable[[], bool]) -> None:
-        """Renew the lease for ever, also while there is no feed; take a new one only with a feed."""
+        """Renew the lease, for ever, also while there is no feed. Take a new lease only while there is one."""
         while True:
             try:
                 await self._renew(has_caught_up())
             except (NotHeard, StoreUnusable) as error:
                 logger.debug("lease not renewed", node=self._node, error=str(error))
-            except Exception:  # Without a lease a node is of no use, until it is started again.
+            except Exception:  # If this task ended, the node would have no lease until it is started again.
                 logger.exception("lease not renewed", node=self._node)
             with anyio.move_on_after(self._timings.renewal if self._node else RETRY_DELAY):
                 await self._wake.wait()
 
     def begin_anew(self) -> None:
-        """The stream is in a new epoch: a lease of before is none there."""
+        """The stream is in a new epoch. A lease of an earlier epoch does not count there."""
         self._node, self._sequence, self._is_missing = "", 0, False
         self._wake.set()
         self._wake = anyio.Event()
@@ -95,7 +95,7 @@ class NodeLease:
         except Refused:
             sequence, payload = await self._stream.last(subject)
             if node != self._node:
-                return  # The store was lost meanwhile, and this said in an epoch that is over.
+                return  # The store was lost meanwhile: the message went to an epoch that is over.
             if sequence == 0 and self._sequence and self._is_fresh():
                 self._is_missing = True
                 return  # To be refused again: a lease in a stream that has lost the others is worth nothing.
@@ -178,12 +178,12 @@ class NodeLease:
         return own_was_lost
 
     async def find(self, node: str) -> Lease | None:
-        """The lease of a node as the stream has it now. Raises NotHeard or StoreUnusable."""
+        """Ask the stream for a node's lease as it is now. Raises NotHeard or StoreUnusable."""
         sequence, payload = await self._stream.last(self._stream.subjects.node(node))
         return read_lease(sequence, payload)
 
     async def give_up(self) -> None:
-        """End this node's own lease, and with it whatever claims it still has. Raises NotHeard or StoreUnusable."""
+        """End this node's own lease, and with it all claims that it still has. Raises NotHeard or StoreUnusable."""
         while self._node:
             try:
                 await self._end(self._node, self._sequence)

@@ -19,7 +19,7 @@ logger = structlog.get_logger("wg_orchestrator.nats")
 
 
 class Ledger:
-    """What the stream's messages, in their order, make of the tenants; pure bookkeeping, without a wait.
+    """Turns the stream's messages, in their order, into the tenants. It only keeps books and waits for nothing.
 
     A peer is in its tenant while the last message on its address is a claim of a node whose lease lives. From a stream
     that keeps one message per subject some are never seen, so each is taken for what it says now: whoever held the
@@ -32,16 +32,16 @@ class Ledger:
         self.process = process
         self.epoch: Epoch | None = None
         self.leases: dict[str, Lease] = {}
-        """Those that live, by their nodes."""
+        """The leases that live, by node."""
         self._tenants = tenants
         self._records = Records()
         self.vacancies = Vacancies()
         self._wanted: set[str] = set()
 
-    # What others ask
+    # Questions
 
     def holder(self, place: Place) -> Claim | None:
-        """Whose stay is in the tenant at this address."""
+        """The claim of the peer that has this address; None if nobody has it."""
         record = self._records.get(place)
         return None if record is None else record.holder
 
@@ -50,7 +50,7 @@ class Ledger:
         return None if record is None else record.holder
 
     def holds(self, claim: Claim) -> bool:
-        """Whether the peer is in its tenant, for this one stay."""
+        """Whether the peer of this claim is in its tenant, in this stay."""
         return (holder := self.holder(claim.place)) is not None and holder.session == claim.session
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
@@ -61,16 +61,16 @@ class Ledger:
         return self.vacancies.sequences(claim)
 
     def claims_in(self, state: State) -> list[Claim]:
-        """The claims of all addresses that are in this state: the holders', or of STALE ones those that have to go."""
+        """The claims of all addresses in this state: those of the holders; in STALE those that have to be taken out."""
         claims = [record.holder or record.last for record in self._records.in_state(state)]
         return [claim for claim in claims if claim is not None]
 
     def to_put_back(self) -> list[Claim]:
-        """The claims of peers that are connected here, and that the stream lacks."""
+        """The claims of peers that are connected here, but have no claim in the stream."""
         return [claim for claim in self.claims_in(State.UNBACKED) if self._is_ours(claim)]
 
     def is_open(self) -> bool:
-        """Whether newcomers may come: the stream holds the claim of everybody who is still in, or has no place left."""
+        """Whether newcomers may join: the stream holds the claims of all peers that are still in."""
         return self.epoch is not None and self.epoch.is_open
 
     def is_settled(self) -> bool:
@@ -81,10 +81,10 @@ class Ledger:
         """Whether the stream holds all claims of all nodes that have a lease."""
         return all(lease.settled for lease in self.leases.values())
 
-    # What this node says
+    # Said by this node
 
     def want(self, session: str) -> None:
-        """The peer of this stay is connected here, or on its way."""
+        """The peer of this stay is connected here, or is joining here."""
         self._wanted.add(session)
 
     def unwant(self, claim: Claim) -> None:
@@ -92,7 +92,7 @@ class Ledger:
         self._wanted.discard(claim.session)
 
     def disown(self, claim: Claim, cause: LeaveCause = LeaveCause.LEFT) -> None:
-        """The peer is not connected here any more: what the stream holds of it has to go."""
+        """The peer is not connected here any more: its claim has to be taken out of the stream."""
         self.unwant(claim)
         record = self._records.get(claim.place)
         if record is not None and record.holder is not None and record.holder.session == claim.session:
@@ -102,7 +102,7 @@ class Ledger:
                 self._move(claim.place, Sight.GONE, record.holder)
 
     def give_up_missing(self) -> None:
-        """Wait no longer for the nodes that have not come back to put back what a lost store held of theirs."""
+        """After the store was lost: stop waiting for nodes that have not come back to put their claims back."""
         if self._records.is_any(State.UNBACKED):
             back = {process_of(node) for node in self.leases} | {self.process}
             self._let_all_go(lambda process: process not in back)
@@ -119,7 +119,7 @@ class Ledger:
         self._see_claim(claim, claim.cause)
 
     def see_lease(self, node: str, lease: Lease | None, sequence: int) -> None:
-        """Apply the next message on a lease; None is its end, and that of all claims of its node."""
+        """Apply the next message on a lease. None ends it, and with it all claims of its node."""
         self._tenants.see(sequence)
         if lease is None:
             if self.leases.pop(node, None) is not None:
@@ -138,7 +138,7 @@ class Ledger:
             self._settle(node)
 
     def reconcile(self, snapshot: Snapshot, store_was_lost: bool, sequence: int) -> None:
-        """Go on from the stream as it is at this sequence, whatever was missed: leaves first, then joins."""
+        """Go on from the stream as it is at this sequence. What was missed becomes leaves, then joins."""
         self._tenants.see(sequence)
         self.epoch = snapshot.epoch
         self.leases = snapshot.leases
@@ -169,7 +169,7 @@ class Ledger:
         self._tenants.forget_recalled()
 
     def _settle(self, node: str) -> None:
-        """What a node has not put back by now has left."""
+        """The peers whose claims this node has not put back by now have left."""
         settled = process_of(node)
         if self._records.is_any(State.UNBACKED) and settled != self.process:
             self._let_all_go(lambda process: process == settled)
@@ -180,7 +180,7 @@ class Ledger:
                 self._let_go(record, LeaveCause.LOST)
 
     def _let_go(self, record: Record, cause: LeaveCause) -> None:
-        """Nobody puts this one back: it leaves, and what is there is what the stream says."""
+        """Nobody will put this claim back: its peer leaves, and the address is as the stream says."""
         if record.holder is not None:
             self._move(record.holder.place, Sight.VOID if record.last else Sight.FREE, record.last, cause)
 

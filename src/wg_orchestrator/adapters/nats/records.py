@@ -10,11 +10,11 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one address."""
+    """All that is known of one address."""
 
     state: State
     holder: Claim | None
-    """Whose stay is in the tenant there; of no node while it is UNBACKED."""
+    """The claim of the peer that has the address. It has no node while the state is UNBACKED."""
     last: Claim | None
     """The claim that the stream's last message on the address makes."""
 
@@ -29,7 +29,7 @@ class Records:
         self._by_node: defaultdict[str, set[Place]] = defaultdict(set)
 
     def __iter__(self) -> Iterator[tuple[Place, Record]]:
-        """All of them, as they are now."""
+        """A copy of all records."""
         return iter(list(self._by_place.items()))
 
     def get(self, place: Place) -> Record | None:
@@ -47,11 +47,11 @@ class Records:
         return None if place is None else self._by_place[place]
 
     def of_node(self, node: str) -> list[Record]:
-        """Those of the node's peers, in the order of their addresses."""
+        """The records of the node's peers, in the order of their addresses."""
         return [self._by_place[place] for place in sorted(self._by_node.get(node, ()))]
 
     def put(self, place: Place, record: Record | None) -> None:
-        """In the place of what was known of the address; None for nothing."""
+        """Replace what is known of the address. None: nothing is known any more."""
         old = self._by_place.pop(place, None)
         if old is not None:
             del self._by_state[old.state][place]

@@ -9,14 +9,14 @@ from wg_orchestrator.adapters.nats.epoch import Epoch
 class Lease:
     sequence: int
     heard: float
-    """When it was renewed, as far as this process knows: seconds of its monotonic clock."""
+    """When this process has last heard that it was renewed, in seconds of its monotonic clock."""
     settled: bool
     """The stream holds all claims that the node has."""
 
 
 @dataclass
 class Snapshot:
-    """The last message of each subject, while they are being gathered.
+    """Gathers the last message of each subject.
 
     A message that is replaced before it was sent is missing until its successor comes, which may be after the snapshot
     is closed. What that does to claims is soon put right; of a lease it has to be asked for.
@@ -25,11 +25,11 @@ class Snapshot:
     claims: dict[Place, Claim] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    """Nodes whose lease was ended, not long ago."""
+    """Nodes whose lease has ended, and whose end the stream still remembers."""
     epoch: Epoch | None = None
 
     def missing_leases(self, known: Iterable[str]) -> set[str]:
-        """The nodes that are known, or named by claims, and have no message here."""
+        """The nodes that are known, or named by claims, and have no lease or end here."""
         named = {claim.node for claim in self.claims.values() if claim.node}
         return (named | set(known)) - self.leases.keys() - self.ended
 

@@ -1,4 +1,4 @@
-"""What is known of an address, as a state, and what becomes of it, as a table."""
+"""The states that an address can be in, and a table that says which state follows from what is seen."""
 
 from collections.abc import Mapping
 from enum import Enum

@@ -40,17 +40,17 @@ _NOTHING_LOST: dict[str, Any] = {
     "consumer_limits": {},
     "persist_mode": "default",
 }
-"""What a stream must not do: forget, refuse or change what it is told, tell more, or confirm what it has not stored."""
+"""What a stream must not do: forget, refuse or change messages, add some, or confirm what it has not stored."""
 _BATCH_NOT_TAKEN = {10176, 10210}
 """Too many batches at once: the first message of this one was not taken, or not the last one either."""
 
 
 class Refused(Exception):
-    """Somebody else's message came first on one of the subjects; nothing was stored."""
+    """Another message came first on one of the subjects. Nothing was stored."""
 
 
 class StoreUnusable(Exception):
-    """NATS answers, but the stream is not as it must be, or can't be had."""
+    """NATS answers, but there is no stream that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class Stream:
         self._connection = connection
         self._options = options
         self._batches = 0
-        # Among all nodes: the server would take two batches of one name for one.
+        # Unique among all nodes: the server would take two batches of one name for one batch.
         self._batch_prefix = token_hex(8)
         self._warned = False
         self.subjects = Subjects(options.name, "none")
-        """Those of the epoch that this node's ledger is in."""
+        """The subjects of the epoch that this node's ledger is in."""
 
     async def ensure(self) -> Epoch:
         """Find the stream and its epoch, or make them. Raises StoreUnusable if it is another service's, or set up so
@@ -121,7 +121,7 @@ class Stream:
         return Subjects(self._options.name, epoch.name)
 
     async def begin(self, after: int) -> None:
-        """Begin a new epoch in the place of the one of that sequence, unless somebody has."""
+        """Begin a new epoch after the one with that sequence, unless another node has done so."""
         try:
             await self.publish([Entry(self.subjects.which_epoch, new_epoch_name().encode(), after)])
         except Refused:
@@ -150,7 +150,7 @@ class Stream:
         }
 
     async def publish(self, entries: Sequence[Entry]) -> int:
-        """Store all entries or none, one after the other in the stream. Returns the last one's sequence.
+        """Store all entries or none, in consecutive messages. Returns the sequence of the last one.
 
         Raises Refused if one of them did not know its subject's last message.
         """
@@ -178,7 +178,7 @@ class Stream:
         raise StoreUnusable(error["description"])
 
     async def mark(self, subjects: Subjects, process: str) -> int:
-        """Store a message that says nothing. Whoever has seen its sequence has seen all that was stored before."""
+        """Store an empty message. A node that has seen its sequence has seen all earlier messages."""
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
         if "error" in answer:
             raise StoreUnusable(answer["error"]["description"])

@@ -1,11 +1,11 @@
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
 MAX_UNREADABLE_SEEN = 10_000
-"""Messages of which it is known that they were told of."""
+"""How many messages are remembered as logged."""
 
 
 class StoreTelemetry:
-    """Says what happens to what the nodes share."""
+    """Logs and counts what happens to the store that the nodes share."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -15,7 +15,7 @@ class StoreTelemetry:
         self._seen: dict[tuple[str, int], None] = {}
 
     def unreadable(self, subject: str, sequence: int, why: str) -> None:
-        """A message in the store, which is there for as long as nobody replaces it, is none of ours."""
+        """A message in the store can't be read. It stays there until somebody replaces it, and is logged once."""
         if (subject, sequence) in self._seen:
             return
         self._seen[subject, sequence] = None

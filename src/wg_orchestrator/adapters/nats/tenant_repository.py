@@ -33,14 +33,14 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 logger = structlog.get_logger("wg_orchestrator.nats")
 
 FAREWELL_TIME = 5.0
-"""Seconds for the end of the lease, unless less is asked for."""
+"""Seconds to end the lease, unless the caller gives less."""
 LEAST_FAREWELL_TIME = 0.5
 CLOSING_TIME = 0.25
 RETRY_DELAY = 0.25
 
 
 class NatsTenantRepository:
-    """A TenantRepository for many nodes: each follows the one order in which NATS JetStream has stored all claims.
+    """A TenantRepository for many nodes. Each follows the order in which NATS JetStream has stored all claims.
 
     While it is `running` it keeps up with the stream by itself. While NATS is away, or this node's lease is in doubt,
     what `get` shows stays as it was and nothing new is committed. When NATS is back, with its store or without, the
@@ -68,7 +68,7 @@ class NatsTenantRepository:
         self._upkeep = Upkeep(self._ledger, self._claims, self._lease, timings.tidy)
         self._reader = ClaimReader(network)
         self._telemetry = StoreTelemetry(telemetry)
-        # Once it has caught up.
+        # None until it has caught up.
         self._feed: Feed | None = None
 
     def get(self, tenant_id: TenantId) -> Tenant:
@@ -111,7 +111,7 @@ class NatsTenantRepository:
 
     @asynccontextmanager
     async def running(self, time_left: Callable[[], float] = lambda: FAREWELL_TIME) -> AsyncIterator[None]:
-        """Keep up with the stream. At the end the node's lease is given up, and so are all claims that it still has.
+        """Keep up with the stream inside the block. At the end give up the node's lease, and with it all its claims.
 
         That takes no longer than the seconds that are left then, give or take a moment, whether or not NATS answers.
         """
@@ -212,7 +212,7 @@ class NatsTenantRepository:
             if not is_new and (own_lease_was_lost or gathered.sequence < self._position.sequence):
                 await self._stream.begin(snapshot.epoch.sequence)
                 raise FeedBroken("the store has lost messages")
-            # One step from here on: what is said from now on is said in this epoch, and by a ledger that is in it.
+            # No `await` from here on: the stream's subjects, the lease and the ledger change to the epoch together.
             if is_new:
                 logger.info("in a new epoch of the store", epoch=epoch.name)
                 self._stream.subjects = subjects

@@ -12,11 +12,11 @@ from wg_orchestrator.domain.tenant_id import TenantId
 logger = structlog.get_logger("wg_orchestrator.nats")
 
 PLACES = 2**16
-"""Revisions of a message, for the events of one tenant that it brings about: the end of a node is many leaves."""
+"""Revisions that one message has for the events of one tenant. The end of a node is one message and many leaves."""
 
 
 class Tenants:
-    """The tenants as the ledger makes them, and who follows their events.
+    """Holds the tenants for the ledger, and hands their events to the followers.
 
     The revision of an event is the sequence of the message that brought it about, times PLACES, and one more for each
     event of the same tenant that the same message has brought about before it. So it is the same on every node that has
@@ -46,7 +46,7 @@ class Tenants:
     def follow(self, follower: Callable[[Committed], None]) -> None:
         self._followers.append(follower)
 
-    # Newcomers on their way
+    # Expected newcomers
 
     def expect(self, event: PeerJoined) -> None:
         """See ExpectingTenant.expect."""
@@ -63,7 +63,7 @@ class Tenants:
         if not tenant.expects:
             self._opening.pop(event.stay.tenant_id, None)
 
-    # Whoever waits for an event of a stay
+    # Events that a commit waits for
 
     def await_event(self, stay_id: StayId) -> None:
         """Keep the next event of this stay until it is taken."""
@@ -72,14 +72,14 @@ class Tenants:
     def take_event(self, stay_id: StayId) -> Committed | None:
         return self._awaited.pop(stay_id)
 
-    # What the ledger says
+    # Said by the ledger
 
     def see(self, sequence: int) -> None:
-        """What follows is brought about by the message of this sequence."""
+        """The events that follow come from the message with this sequence."""
         self._least_revision = sequence * PLACES
 
     def join(self, stay: Stay) -> None:
-        """Raises Conflict if the tenant can't have it."""
+        """Raises Conflict if that contradicts the tenant."""
         tenant = self.get(stay.tenant_id)
         committed = self._apply(tenant, PeerJoined(stay))
         self._opening.pop(stay.tenant_id, None)
@@ -96,7 +96,7 @@ class Tenants:
         self._tell(committed)
 
     def recall(self, released: Iterable[Stay]) -> None:
-        """Have the tenants that are new here know who released which address, in this order, the oldest first."""
+        """Tell the tenants that are new here which peer released which address, the oldest first."""
         for stay in released:
             tenant = self._opening.setdefault(stay.tenant_id, self.get(stay.tenant_id))
             try:
@@ -106,7 +106,7 @@ class Tenants:
                 logger.warning("unusable claim", reason=str(conflict))
 
     def forget_recalled(self) -> None:
-        """Those that nobody came to after all count for nothing."""
+        """Forget the tenants that nobody has joined after all."""
         self._opening = {tenant_id: tenant for tenant_id, tenant in self._opening.items() if tenant.expects}
 
     def _apply(self, tenant: ExpectingTenant, event: MembershipEvent) -> Committed:

@@ -4,7 +4,7 @@ import anyio
 
 
 async def until_one_fails(*works: Callable[[], Awaitable[None]]) -> None:
-    """Run works that do not end by themselves. Raises what the first one to fail raises."""
+    """Run tasks that do not end by themselves. Raises what the first task that fails raises."""
     failures: list[Exception] = []
 
     async def run(work: Callable[[], Awaitable[None]]) -> None:

@@ -19,17 +19,17 @@ AT_ONCE = 64
 
 
 class Upkeep:
-    """Makes the stream say what the ledger knows to be so."""
+    """Brings the stream in line with what the ledger knows."""
 
     def __init__(self, ledger: Ledger, claims: Claims, lease: NodeLease, interval: float) -> None:
-        """`interval` is in seconds, between two looks."""
+        """`interval` is the time between two checks, in seconds."""
         self._ledger = ledger
         self._claims = claims
         self._lease = lease
         self._interval = interval
 
     async def keep(self) -> None:
-        """Put back what belongs into the stream and take out what does not, for ever."""
+        """Put back claims that the stream lacks, and take out claims that do not belong there, for ever."""
         limiter = anyio.CapacityLimiter(AT_ONCE)
         while True:
             await anyio.sleep(self._interval)
@@ -53,12 +53,12 @@ class Upkeep:
         return work
 
     async def _sweeping(self) -> list[Callable[[], Awaitable[None]]]:
-        """Clear up after the nodes that are gone: one of the others is enough for that."""
+        """The work of clearing up after nodes that are gone. One node does it: the one whose name is the least."""
         stale = self._ledger.claims_in(State.STALE)
         if not stale or self._lease.node != min(self._ledger.leases):
             return []
         try:
-            # Not those of a node of which nothing has been heard yet.
+            # A node of which nothing has been heard yet may be new, not gone: ask for its lease.
             gone = {node for node in {claim.node for claim in stale} if await self._lease.find(node) is None}
         except NotHeard as error:
             logger.debug("not swept yet", error=str(error))
@@ -66,7 +66,7 @@ class Upkeep:
         return [partial(self._claims.vacate, claim) for claim in stale if claim.node in gone]
 
     async def _try(self, limiter: anyio.CapacityLimiter, work: Callable[[], Awaitable[None]]) -> None:
-        """What fails now is tried again, if by then it is still to be done."""
+        """If this fails, it is tried again at the next check, unless it is no longer needed."""
         async with limiter:
             try:
                 await work()

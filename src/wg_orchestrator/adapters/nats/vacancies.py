@@ -8,7 +8,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 _Subject = TypeVar("_Subject")
 
 MAX_VACANT = 100_000
-"""Free addresses whose subject's sequence is remembered. What is forgotten is asked for when it is needed."""
+"""How many free addresses and keys are remembered. For the others the stream is asked when it is needed."""
 
 
 class Vacancies:
@@ -20,7 +20,7 @@ class Vacancies:
         self._covered: dict[str, Claim] = {}
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
-        """Of the claim's key and address, as far as is known; 0 for none."""
+        """The sequences for the claim's key and address, as far as they are known; 0 if not."""
         return self._keys.get((claim.tenant_id, claim.peer.public_key), 0), self._places.get(claim.place, 0)
 
     def remember(self, claim: Claim) -> None:
@@ -28,12 +28,12 @@ class Vacancies:
         _remember(self._keys, (claim.tenant_id, claim.peer.public_key), key_sequence(claim))
 
     def cover(self, void: Claim, claim: Claim) -> None:
-        """A claim that does not stand has another one on its address, before it was taken out."""
+        """A claim that does not count any more was replaced on its address before it was taken out."""
         if void.peer.public_key != claim.peer.public_key:
             self._covered[void.session] = void
 
     def covered_keys(self) -> list[Claim]:
-        """Claims that are not the last on their addresses any more, but may be on their keys."""
+        """Claims that may still be the last on their keys, though not on their addresses."""
         return list(self._covered.values())
 
     def forget_key(self, claim: Claim) -> None:
@@ -47,7 +47,7 @@ class Vacancies:
 
 
 def key_sequence(claim: Claim) -> int:
-    """The message on a claim's key is the one before it in the stream: they are one batch."""
+    """The sequence of the message on the claim's key. It is the one before the claim's own: the two are one batch."""
     return max(claim.sequence - 1, 0)
 
 

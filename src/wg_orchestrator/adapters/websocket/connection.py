@@ -12,10 +12,12 @@ class Gone(OSError):
 
 
 class Recipient(Protocol):
-    """Where a peer is told things. Nothing here waits and nothing raises: what can't be sent ends the connection."""
+    """The sending side of a peer's connection. No method waits or raises: if something can't be sent, the connection
+    ends.
+    """
 
     def welcome(self, welcome: Text) -> None:
-        """Queue the first message. It may be of any size: the outbox's bound is for what comes after it."""
+        """Queue the first message. It may have any size: the outbox's bound is for what comes after it."""
         ...
 
     def send(self, notices: Notices) -> None:
@@ -32,7 +34,7 @@ class Recipient(Protocol):
 
 
 class Listener(Protocol):
-    """Who hears of what comes from a peer."""
+    """Is told what comes from a peer."""
 
     def heard(self, message: str | bytes) -> None:
         """The peer has sent a text or a binary message after its first one."""
@@ -44,7 +46,9 @@ class Listener(Protocol):
 
 
 class Connection(Recipient, Protocol):
-    """A client's WebSocket. First it is awaited; from its welcome on it is a Recipient, which a Listener hears of."""
+    """A client's WebSocket. Until the join is read it is used with `await`. From the welcome on it is a Recipient, and
+    tells a Listener what comes.
+    """
 
     async def deny(self, status: int, reason: str) -> None:
         """Answer the handshake with an HTTP status instead. Raises Gone."""

@@ -21,26 +21,25 @@ class Pace:
     """When notices are written. Times in seconds."""
 
     slice: float = 0.0005
-    """For so long all tenants together write at a stretch; then whatever else there is to do has its turn."""
+    """For which notices are written without a break, of all tenants together. Then the event loop does other work."""
     factor: float = 4.0
-    """A busy tenant's next flush is no sooner than this many times what its last one took."""
+    """A busy tenant waits this many times as long as its last flush took, before the next one."""
     longest_pause: float = 0.1
-    """That a notice waits for the sake of pace."""
+    """The most that a notice of a busy tenant waits."""
     busy: int = 3
-    """Notices in one flush from which on a tenant is a busy one."""
+    """A tenant is busy if a flush has at least this many notices."""
 
 
 class WebSocketPeerNotifier:
     """A PeerNotifier that writes to the WebSockets of each tenant.
 
-    Notices are framed once, collected, and written to everyone as one: in a quiet tenant at the event loop's next
-    turn, in a busy one at a pace that its own cost sets. So the cost of a notice falls as the load grows. Tenants take
-    turns, each for a slice of time: however large one is, it does not keep the others, or the loop, waiting.
+    Each notice is framed once. Notices are collected and written to a peer in one write: in a quiet tenant at the event
+    loop's next turn, in a busy tenant at a pace that follows from the cost of a flush. So the cost of a notice falls as
+    the load grows. Tenants take turns, each for a slice of time: a large tenant does not keep the others waiting.
 
-    A connection takes bytes without waiting. One that is full or broken ends itself, and its peer then leaves like any
-    other. The other way round, a peer that left while its connection lives, because another node's event put it out,
-    has it closed. If a fault of ours keeps a tenant's notices from going out, its members are closed with 1011: who
-    comes back gets a new picture, and nobody is left with one that is wrong.
+    A connection takes bytes without waiting. If it is full or broken it ends itself, and its peer with it. If another
+    node's event puts a peer out, its connection is closed. If a fault of ours keeps a tenant's notices from going out,
+    its members are closed with 1011. They come back and get a new picture, so nobody keeps a wrong one.
     """
 
     def __init__(
@@ -60,8 +59,8 @@ class WebSocketPeerNotifier:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Tell nobody anything any more, as all connections are about to be closed: each picture stays as it was at
-        this moment. Whoever would be welcomed is closed with 1012 instead.
+        """Send no more notices: all connections are about to be closed, and each picture stays as it is now. A newcomer
+        is closed with 1012 instead of welcomed.
         """
         self._is_stopping = True
 
@@ -111,7 +110,7 @@ class WebSocketPeerNotifier:
             asyncio.get_running_loop().call_later(pause, self._line_up, channel)
 
     def _line_up(self, channel: Channel) -> None:
-        # A small one goes first: it takes no time, and a large one is not done in its first slice anyway.
+        # A smaller tenant goes first: it takes little time, and a large one needs several slices anyway.
         if self._queue and channel.size() < self._queue[0].size():
             self._queue.appendleft(channel)
         else:
@@ -124,7 +123,7 @@ class WebSocketPeerNotifier:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Write for a slice of time, to one tenant after the other. Who has not been written to is in the next one."""
+        """Write for a slice of time, to one tenant after the other. The others have to wait for the next slice."""
         self._has_turn = False
         queue, clock = self._queue, self._clock
         until = clock() + self._pace.slice
@@ -160,7 +159,7 @@ class WebSocketPeerNotifier:
         self._telemetry.flushed(flushed.sent, flushed.size, flushed.took)
 
     def _fail(self, channel: Channel) -> None:
-        """Nobody knows any more who has been told what: end everyone who might have a wrong picture."""
+        """It is not known who has been told what: close all peers of the tenant, whose pictures may be wrong."""
         self._telemetry.failed("notices failed", channel.tenant_id)
         del self._channels[channel.tenant_id]
         for recipient in channel.recipients():

@@ -1,19 +1,19 @@
 class OutboxRoom:
-    """How much may be queued for a peer whose outbox is full. Sizes in bytes.
+    """Says how much may be queued for a peer whose outbox is full. Sizes in bytes.
 
-    What filled it has gone out at once, of whatever size. The peer has to take enough of that before an outbox more has
-    come.
+    The notices that filled the outbox were queued whatever their size. The peer must read enough of them before as much
+    as an outbox holds has come on top.
     """
 
     __slots__ = ("_room", "_size")
 
     def __init__(self, size: int, waiting: int) -> None:
-        """`size` is what an outbox holds, `waiting` what waits now that it was filled."""
+        """`size` is what an outbox holds. `waiting` is what waits for the peer now."""
         self._size = size
         self._room = waiting + size
 
     def takes(self, waiting: int, more: int) -> bool:
-        """Whether `more` may be queued while so much is `waiting`."""
-        if waiting <= self._size:  # The peer has taken enough: now these may fill it.
+        """Whether `more` bytes may be queued while `waiting` bytes wait."""
+        if waiting <= self._size:  # The peer has read enough: these may fill the outbox anew.
             self._room = waiting + more + self._size
         return waiting <= self._room

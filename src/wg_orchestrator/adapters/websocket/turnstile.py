@@ -5,7 +5,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 
 class _Gate:
-    """One tenant's: what has passed in this turn, and who waits for the next ones."""
+    """What has passed into one tenant in this turn, and the newcomers that wait for the next turns."""
 
     __slots__ = ("passed", "waiting")
 
@@ -15,21 +15,21 @@ class _Gate:
 
 
 class Turnstile:
-    """Has newcomers to a large tenant come in one after the other, with turns of the event loop in between.
+    """Lets newcomers into a large tenant one after the other, with turns of the event loop in between.
 
-    Who is let in is sent the roster at once; of a large tenant that takes a millisecond, and many together would keep
-    everybody else waiting for all of them.
+    Each newcomer is sent the whole roster. For a large tenant that takes most of a millisecond, so many newcomers in
+    one turn would keep all other peers waiting.
     """
 
     def __init__(self, per_turn: int) -> None:
-        """`per_turn` is how much of one tenant passes in one turn: peers in the rosters that are sent."""
+        """`per_turn` is how many peers the rosters may have together that are sent for one tenant in one turn."""
         self._per_turn = per_turn
         self._gates: dict[TenantId, _Gate] = {}
 
     async def enter(self, tenant_id: TenantId, size: int) -> None:
-        """Wait until a newcomer to a tenant of that size may come in: not at all, as long as few do in this turn.
+        """Wait until a newcomer to a tenant of that size may join. If few join in this turn, there is no wait.
 
-        Those of one tenant come in in the order they came.
+        Newcomers of one tenant keep their order.
         """
         gate = self._gates.get(tenant_id)
         loop = asyncio.get_running_loop()
