@@ -56,13 +56,13 @@ def test_nats_takes_its_file() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
+@pytest.mark.skipif(HAPROXY is None, reason="needs haproxy: apt-get install haproxy")
 def test_haproxy_takes_its_file() -> None:
     done = subprocess.run(["haproxy", "-c", "-f", DOCKER / "haproxy.cfg"], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.mark.skipif(HAPROXY is None, reason="there is no haproxy")
+@pytest.mark.skipif(HAPROXY is None, reason="needs haproxy: apt-get install haproxy")
 async def test_behind_the_balancer_a_node_stops_and_nobody_is_refused(tmp_path: Path) -> None:
     """On this machine, with the deployment's files; only the addresses are changed."""
     with ExitStack() as stack:

@@ -48,7 +48,7 @@ def in_a_lossy_network(percent: int, *command: str, **environment: str) -> subpr
 @pytest.mark.parametrize(("percent", "steps"), [(5, 30), (20, 10)])
 def test_every_picture_is_the_truth_though_packets_are_lost(percent: int, steps: int) -> None:
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"needs {' and '.join(missing)}")
+        pytest.skip(f"needs {' and '.join(missing)}: apt-get install iproute2 nftables util-linux")
     trial = in_a_lossy_network(percent, "true")
     if trial.returncode != 0:
         pytest.skip(f"needs a network namespace of its own, with nft: {trial.stderr.strip()}")
