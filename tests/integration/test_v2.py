@@ -200,7 +200,7 @@ async def test_updates_are_told_at_a_pace_and_the_last_one_wins() -> None:
         newcomer = await Client.join(service, 4)
         assert newcomer.roster.peers[peer.virtual_ip]["display_name"] == "name-4"
         assert (await old.hear())["public_key"] == a_key_text(4)
-        assert (await peer.hear())["type"] == "joined"  # v1's, of which it is told; and of its own updates it is not.
+        assert [(await peer.hear())["peer"]["public_key"] for _ in range(2)] == [a_key_text(3), a_key_text(4)]
         assert service.metric("updates_coalesced_total") == 3
 
 
@@ -213,6 +213,21 @@ async def test_an_update_that_changes_nothing_is_not_told() -> None:
         await peer.say({"type": "applied", "revision": 5})
         await peer.say({"type": "applied", "revision": 3})
         await watcher.told_nothing_before(peer, "new")
+        assert service.metric("updates_dropped_total") == 2
+
+
+async def test_who_resumes_gets_no_new_allowance_of_updates() -> None:
+    async with running(grace=GRACE, update_interval=3600) as service:
+        watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
+        await watcher.hear()
+        await watcher.told_nothing_before(peer, "first")
+        again = await peer.resume(service, display_name="second")
+        await again.say({"type": "update", "display_name": "third"})
+        await watcher.say({"type": "update", "display_name": "seen"})
+        assert (await again.hear())["peer"]["display_name"] == "seen"
+        late = await V2Client.join(service, 3)
+        assert late.peers[a_key_text(2)]["display_name"] == "first"
+        assert (await watcher.hear())["type"] == "joined"
 
 
 async def test_a_name_in_a_resuming_join_is_an_update() -> None:
@@ -260,7 +275,7 @@ async def test_who_updates_all_the_time_is_closed_and_the_others_hear_of_it_at_a
 
 
 async def test_no_more_peers_are_away_at_a_time_than_may_be_connected() -> None:
-    async with running(grace=GRACE, max_connections=3) as service:
+    async with running(grace=86_400, max_connections=3) as service:
         watcher = await V2Client.join(service, 0)
         for number in range(1, 6):
             peer = await V2Client.join(service, number)

@@ -7,8 +7,9 @@ from wg_orchestrator.adapters.websocket.updates import Updates
 from wg_orchestrator.domain.endpoint import Endpoint, passed_on
 from wg_orchestrator.domain.errors import InvalidDisplayName
 from wg_orchestrator.domain.ip_allocator import Network
-from wg_orchestrator.domain.peer import DisplayName, parse_display_name
+from wg_orchestrator.domain.peer import DisplayName, PublicKey, parse_display_name
 from wg_orchestrator.domain.stay import Stay
+from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire.errors import MalformedMessage
@@ -18,6 +19,14 @@ Endpoints: TypeAlias = tuple[Endpoint, ...]
 
 _GOODBYES = frozenset({1000, 1005})
 """What a peer's close frame says, or does not say, when it leaves."""
+
+
+Place: TypeAlias = tuple[TenantId, PublicKey]
+"""A tenant and a key, which is live once in it."""
+
+
+def place_of(stay: Stay) -> Place:
+    return stay.tenant_id, stay.peer.public_key
 
 
 class Session:
@@ -34,6 +43,10 @@ class Session:
         self.source = source
         self._ended = ended
         self._has_ended = False
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.stay)
 
     def heard(self, message: str | bytes) -> None:
         # Text is ignored: a client may send keep-alives.

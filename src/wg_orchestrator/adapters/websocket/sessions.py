@@ -12,7 +12,7 @@ import anyio
 from wg_orchestrator.adapters.websocket.absences import Absences
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
-from wg_orchestrator.adapters.websocket.session import Session, V2Session
+from wg_orchestrator.adapters.websocket.session import Place, Session, V2Session, place_of
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.adapters.websocket.turnstile import Turnstile
@@ -20,7 +20,7 @@ from wg_orchestrator.adapters.websocket.updates import Change, Updates
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.session import NO_SESSION, new_session
-from wg_orchestrator.domain.stay import Stay, StayId
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.wire import close_codes as closes
@@ -57,8 +57,8 @@ class Sessions:
         self._retry_delay = retry_delay
         self._turnstile = Turnstile(per_turn=5000)
         self._connected: set[Session] = set()
-        # The latest session of each stay of a v2 peer, whether its connection lives or has ended.
-        self._v2: dict[StayId, V2Session] = {}
+        # The latest session of each v2 peer, whether its connection lives or has ended. A key is live once in a tenant.
+        self._v2: dict[Place, V2Session] = {}
         self._absences = Absences(resumption, telemetry, partial(self._leave, reason="grace over", was_away=True))
         self._tasks: set[asyncio.Task[None]] = set()
         self._joining = 0
@@ -130,29 +130,31 @@ class Sessions:
         secret, revision = arrival.resume
         subscriber = Subscriber(arrival.connection, arrival.version, secret, revision)
         key = arrival.newcomer.public_key
+        before = self._v2.get((arrival.tenant_id, key))
         stay = await self._service.resume(arrival.tenant_id, key, secret, subscriber)
         if stay is None:
             self._telemetry.resumed("new")
             return None
-        before = self._v2.get(stay.id)
-        updates = self._updates_of(stay) if before is None else before.updates
+        # What waits to be told, and when it is due, goes on over the new connection.
+        updates = before.updates if before and before.stay.id == stay.id else self._updates_of(stay)
         self._absences.end(stay.id)
         return self._v2_session(stay, arrival, updates)
 
     def _updates_of(self, stay: Stay) -> Updates:
-        return Updates(partial(self._update, stay.id), self._telemetry.not_told, self._resumption.update_interval)
+        tell, interval = partial(self._update, place_of(stay)), self._resumption.update_interval
+        return Updates(tell, self._telemetry.not_told, interval)
 
     def _v2_session(self, stay: Stay, arrival: Arrival, updates: Updates) -> V2Session:
         session = V2Session(stay, arrival.connection, arrival.source, self._ended, self._resumption.aim, updates)
-        self._v2[stay.id] = session
+        self._v2[session.place] = session
         return session
 
-    def _update(self, stay_id: StayId, change: Change) -> None:
-        if (session := self._v2.get(stay_id)) is not None:
+    def _update(self, place: Place, change: Change) -> None:
+        if (session := self._v2.get(place)) is not None:
             self._start(self._tell(session, change))
 
     async def _tell(self, session: V2Session, change: Change) -> None:
-        while self._v2.get(session.stay.id) is session and not self._stopping.is_set():
+        while self._v2.get(session.place) is session and not self._stopping.is_set():
             try:
                 session.stay = await self._service.update(session.stay, change.display_name, change.endpoints)
                 return
@@ -171,8 +173,7 @@ class Sessions:
                 self._let_away(session, cause.reason)
             else:
                 self._telemetry.moved()
-                if self._v2.get(session.stay.id) is session:  # Resumed on another node, or put out.
-                    self._forget(session)
+                self._forget(session)
             return
         self._leave(session, cause.reason, was_away=False)
 
@@ -183,12 +184,13 @@ class Sessions:
         self._absences.begin(session)
 
     def _forget(self, session: Session) -> None:
-        if isinstance(session, V2Session):
-            session.updates.end()
-            self._v2.pop(session.stay.id, None)
+        if self._v2.get(session.place) is session:
+            del self._v2[session.place]
 
     def _leave(self, session: Session, reason: str, was_away: bool) -> None:
         self._forget(session)
+        if isinstance(session, V2Session):
+            session.updates.end()
         self._start(self._have_left(session, reason, was_away))
 
     async def _have_left(self, session: Session, reason: str, was_away: bool) -> None:
@@ -216,8 +218,6 @@ class Sessions:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # The end
 
     async def _let_go(self) -> None:
         peers = list(self._connected)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import a_peer
+from tests.builders import a_peer, a_stay
 from tests.contracts.peer_notifier import Members as ContractMembers
 from tests.contracts.peer_notifier import PeerNotifierContract
 from wg_orchestrator.adapters.websocket.connection import Recipient
@@ -20,6 +20,7 @@ from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.close_codes import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER
+from wg_orchestrator.wire.subprotocol import V2
 
 TERMS = V2Terms(ip_network("100.64.0.0/10"))
 
@@ -124,6 +125,20 @@ async def test_a_busy_tenant_is_told_at_a_pace() -> None:
     assert len(watcher.messages()) == 1 + pace.busy
     members.go(a_peer(1))
     assert notifier._channels == {}
+
+
+async def test_who_is_away_is_written_to_no_more_and_the_tenant_is_kept_until_it_leaves() -> None:
+    notifier = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS)
+    members, away = ContractMembers(notifier), RecordingConnection()
+    members.come(a_peer(1), Subscriber(away, V2, "secret"))
+    await flushed(notifier)
+    notifier.let_away(a_stay(a_peer(1)))
+    members.come(a_peer(2))
+    await flushed(notifier)
+    assert [message["type"] for message in away.messages()] == ["welcome"]
+    assert len(notifier._channels) == 1
+    members.go(a_peer(1))
+    assert (notifier._channels, away.closed_with) == ({}, None)
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
