@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptio
 from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
+from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -49,7 +49,7 @@ def a_claim(number: int) -> Claim:
     tenant, place = divmod(number, PEERS_PER_TENANT)
     key = PublicKey(Identity(number % 100_000, salt=b"%d" % (number // 100_000)).key)
     peer = Peer(DisplayName(f"peer-{number}"), key, IPv4Address(int(NETWORK[1]) + place))
-    return Claim(TenantId(f"tenant-{tenant}"), peer, NODE, f"filler-{number}", 0)
+    return Claim(Stay(StayId(f"filler-{number}"), TenantId(f"tenant-{tenant}"), peer), NODE, 0)
 
 
 class Filler:
@@ -89,7 +89,7 @@ class Filler:
         """Have them stored, as joins do but without looking: a message for the key, one for the address."""
         for number, claim in enumerate(claims, 1):
             key = self.subjects.key(claim.tenant_id, claim.peer.public_key)
-            await self.client.publish(key, claim.session.encode())
+            await self.client.publish(key, claim.stay.id.encode())
             await self.client.publish(self.subjects.peer(claim.place), encode(claim))
             if number % (UNASKED // 2) == 0 or number == len(claims):
                 await self.stream.mark(self.subjects, NODE)
@@ -106,7 +106,7 @@ class Filler:
         async def publish() -> None:
             for number in numbers:
                 claim = a_claim(number)
-                key = Entry(self.subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), 0)
+                key = Entry(self.subjects.key(claim.tenant_id, claim.peer.public_key), claim.stay.id.encode(), 0)
                 await self.stream.publish([key, Entry(self.subjects.peer(claim.place), encode(claim), 0)])
 
         started = time.perf_counter()
@@ -202,7 +202,7 @@ async def measure_feed(filler: Filler, server: NatsServer, process: subprocess.P
     for first in range(after, after + FEED_MESSAGES // 2, UNSEEN):
         claims = [a_claim(number) for number in range(first, first + UNSEEN)]
         joins = [encode(claim) for claim in claims]
-        leaves = [encode(replace(claim, node="", session="")) for claim in claims]
+        leaves = [encode(claim.vacated()) for claim in claims]
         for payloads in (joins, leaves):
             for claim, payload in zip(claims, payloads, strict=True):
                 await client.publish(subjects.peer(claim.place), payload)

@@ -20,7 +20,6 @@ from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
-from wg_orchestrator.wire.subprotocol import V1, V2
 
 
 def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
@@ -42,6 +41,7 @@ def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) ->
         StreamOptions(settings.nats_stream, str(settings.network), settings.nats_replicas, settings.nats_storage),
         telemetry,
         timings,
+        settings.grace,
     )
 
 
@@ -104,12 +104,6 @@ class Container(containers.DeclarativeContainer):
         PeerEndpoint,
         sessions=sessions,
         aim=aim,
-        # The stream has no room for sessions yet.
-        versions=providers.Selector(
-            settings.provided.store,
-            memory=providers.Object(frozenset({V1, V2})),
-            nats=providers.Object(frozenset({V1})),
-        ),
         limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,

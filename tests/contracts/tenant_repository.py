@@ -2,12 +2,17 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_newcomer, a_peer, a_stay_in, peers_of
+from tests.builders import ACME, GLOBEX, a_name, a_newcomer, a_peer, a_stay_in, peers_of
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import Conflict, PeerLimitReached
 from wg_orchestrator.domain.events import Committed, LeaveCause, MembershipEvent, PeerJoined, PeerLeft
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.ports import TenantRepository
+from wg_orchestrator.domain.session import digest
 from wg_orchestrator.domain.stay import Stay
+
+SECRET = "a session's secret"
+ENDPOINT = Endpoint.parse("10.0.0.7:51820")
 
 
 class TenantRepositoryContract:
@@ -150,6 +155,61 @@ class TenantRepositoryContract:
         await repository.commit(PeerJoined(two))
         await repository.commit(PeerLeft(one, LeaveCause.LEFT))
         assert seen == [(PeerJoined, 1, True), (PeerJoined, 2, True), (PeerLeft, 1, True)]
+
+    async def test_a_stay_goes_on_in_another_turn_and_with_another_name(self, repository: TenantRepository) -> None:
+        stay = await self.a_session(repository)
+        seen: list[Committed] = []
+        repository.follow(seen.append)
+        resumed = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        assert resumed is not None
+        returned = [await repository.commit(resumed)]
+        updated = repository.get(ACME).update(resumed.stay, a_name(9), (ENDPOINT,))
+        assert updated is not None
+        returned.append(await repository.commit(updated))
+        assert returned == seen
+        assert [committed.event for committed in seen] == [resumed, updated]
+        assert list(repository.get(ACME).stays) == [updated.stay]
+        assert (updated.stay.id, updated.stay.turn, updated.stay.session) == (stay.id, 1, stay.session)
+
+    async def test_of_two_resumptions_of_one_turn_one_wins(self, repository: TenantRepository) -> None:
+        stay = await self.a_session(repository)
+        first = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        second = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        assert first is not None
+        assert second is not None
+        await repository.commit(first)
+        with pytest.raises(Conflict):
+            await repository.commit(second)
+        third = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        assert third is not None
+        await repository.commit(third)
+        assert [held.turn for held in repository.get(ACME).stays] == [2]
+
+    async def test_what_an_earlier_turn_says_comes_too_late(self, repository: TenantRepository) -> None:
+        stay = await self.a_session(repository)
+        late = repository.get(ACME).update(stay, a_name(9))
+        resumed = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        assert late is not None
+        assert resumed is not None
+        await repository.commit(resumed)
+        for event in (late, PeerLeft(stay, LeaveCause.LEFT)):
+            with pytest.raises(Conflict):
+                await repository.commit(event)
+        assert list(repository.get(ACME).stays) == [resumed.stay]
+
+    async def test_who_has_left_can_not_resume(self, repository: TenantRepository) -> None:
+        stay = await self.a_session(repository)
+        resumed = repository.get(ACME).resume(stay.peer.public_key, SECRET)
+        assert resumed is not None
+        await repository.commit(PeerLeft(stay, LeaveCause.LEFT))
+        with pytest.raises(Conflict):
+            await repository.commit(resumed)
+        assert list(repository.get(ACME).stays) == []
+
+    async def a_session(self, repository: TenantRepository) -> Stay:
+        """A peer that may come back with SECRET."""
+        event = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(1), digest(SECRET))
+        return (await repository.commit(event)).event.stay
 
 
 async def come_and_go(repository: TenantRepository, peer: Peer) -> Stay:

@@ -124,7 +124,7 @@ MembershipEvent: TypeAlias = PeerJoined | PeerLeft | PeerUpdated | PeerResumed |
 """
 WHO_THINKS_OF_EVENTS = {
     "adapters/nats/expecting.py",
-    "adapters/nats/tenant_repository.py",
+    "adapters/nats/commits.py",
     "adapters/websocket/channel.py",
     "adapters/websocket/lane.py",
     "adapters/websocket/lanes.py",

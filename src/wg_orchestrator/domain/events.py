@@ -53,6 +53,10 @@ class Committed:
     event: MembershipEvent
     revision: int
     """Its place among the events of its tenant: it rises with each of them, and need not be contiguous."""
+    is_numbered: bool = True
+    """False: other nodes may have given it another revision, or may have had events that this node has not. So a
+    picture that goes by revisions has to be given anew. Then the revision may be lower than those before it.
+    """
 
 
 def assert_never(kind: NoReturn) -> NoReturn:

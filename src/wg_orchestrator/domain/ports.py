@@ -35,6 +35,7 @@ class TenantRepository(Protocol):
         other nodes.
 
         The call comes right after the event was applied to its tenant, with no `await` in between. It must not raise.
+        An event that nodes may have numbered otherwise says so.
         """
         ...
 
@@ -65,6 +66,7 @@ class PeerNotifier(Protocol[Subscriber]):
         """Tell all peers that were welcomed to the event's tenant, once, but never the peer that the event is about.
 
         A peer that has left is told nothing any more. If its connection is still there, it is ended, as the cause says.
-        The same goes for the connection of a peer that has resumed its stay on another one.
+        The same goes for the connection of a peer that has resumed its stay on another one. If the event is not
+        numbered, the peers that go by revisions are given the whole picture instead.
         """
         ...

@@ -10,6 +10,7 @@ NO_SESSION = SessionDigest(b"")
 """The digest of a stay that ends with its connection."""
 
 SECRET_BYTES = 24
+DIGEST_BYTES = 32
 
 
 def new_session() -> tuple[str, SessionDigest]:

@@ -99,9 +99,9 @@ class Tenant:
             case PeerLeft():
                 self._leave(event.stay)
             case PeerUpdated():
-                self._replace(event.stay, event.stay.turn)
+                self._replace(self._held(event.stay), event.stay)
             case PeerResumed():
-                self._replace(event.stay, event.stay.turn - 1)
+                self._replace(self._held_earlier(event.stay), event.stay)
             case _:
                 assert_never(event)
         self.revision = committed.revision
@@ -118,12 +118,18 @@ class Tenant:
         del self._stays[stay.peer.public_key]
         self._addresses.release(stay.peer.virtual_ip, stay.peer.public_key)
 
-    def _replace(self, stay: Stay, turn: int) -> None:
-        """Put `stay` in the place of the same one in that turn. It keeps its place in the order in which they came."""
-        held = self._held(replace(stay, turn=turn))
+    def _replace(self, held: Stay, stay: Stay) -> None:
+        """Put `stay` in the place of the same one as it was. It keeps its place in the order in which they came."""
         if held.peer.virtual_ip != stay.peer.virtual_ip:
             raise Conflict(f"{stay.peer.public_key} keeps its address for as long as it stays")
         self._stays[stay.peer.public_key] = stay
+
+    def _held_earlier(self, stay: Stay) -> Stay:
+        """The same stay in an earlier turn."""
+        held = self._stays.get(stay.peer.public_key)
+        if held is None or held.id != stay.id or held.turn >= stay.turn:
+            raise Conflict(f"{stay.peer.virtual_ip} is not held in {self.id} by an earlier turn of that stay")
+        return held
 
     def _held(self, stay: Stay) -> Stay:
         held = self._stays.get(stay.peer.public_key)

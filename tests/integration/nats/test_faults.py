@@ -17,6 +17,7 @@ from wg_orchestrator.adapters.nats.stream import Entry
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.events import PeerJoined
+from wg_orchestrator.domain.stay import Stay, StayId
 
 SHORT_LEASES = Timings(lease=1.0, caution=0.2, renewal=0.2, watch=0.1, opening=0.0)
 IMPATIENT = Timings(insistence=0.3, opening=0.0)
@@ -103,7 +104,7 @@ async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(se
     async with running(node):
         _, watcher = await node.join(1)
         stream = node.tenants._stream
-        late = Claim(ACME, a_peer(2), "dead-1", "dead-1", 0)
+        late = Claim(Stay(StayId("dead-1"), ACME, a_peer(2)), "dead-1", 0)
         await stream.publish([Entry(stream.subjects.peer(late.place), encode(late), 0)])
         peer, _ = await node.join(3)
         await until(lambda: not node.tenants._ledger.claims_in(State.STALE))

@@ -72,7 +72,7 @@ async def test_nobody_gets_in_before_those_who_were_in_are_back(
                 await fresh.join(9)
             release()
             await until(lambda: len(fresh.peers()) == 5)
-            await until(fresh.tenants._ledger.are_all_settled)
+            await until(fresh.tenants._ledger.leases.are_all_settled)
             for node in (one, fresh):
                 with pytest.raises(Unavailable):
                     await node.join(9)

@@ -131,7 +131,8 @@ def test_a_tenant_takes_no_event_that_contradicts_it() -> None:
     stay = Stay(StayId("1"), ACME, peer, SESSION)
     moved = Stay(stay.id, ACME, replace(stay.peer, virtual_ip=ip_address("100.64.0.99")), SESSION, 1)
     for event in (
-        PeerResumed(Stay(stay.id, ACME, stay.peer, SESSION, 2)),
+        PeerResumed(stay),
+        PeerResumed(Stay(StayId("2"), ACME, stay.peer, SESSION, 1)),
         PeerResumed(moved),
         PeerUpdated(Stay(StayId("2"), ACME, stay.peer, SESSION)),
         PeerUpdated(Stay(stay.id, ACME, stay.peer, SESSION, 1)),
@@ -139,6 +140,15 @@ def test_a_tenant_takes_no_event_that_contradicts_it() -> None:
         with pytest.raises(Conflict):
             tenant.apply(Committed(event, 7))
     assert (tenant.revision, peers_of(tenant)) == (1, [stay.peer])
+
+
+def test_a_turn_that_was_not_heard_of_is_over_all_the_same() -> None:
+    tenant = Tenant(ACME, IPAllocator(NETWORK), 10)
+    first = apply(tenant, tenant.admit(StayId("1"), a_newcomer(1), SESSION)).event.stay
+    apply(tenant, PeerResumed(replace(first, turn=3)))
+    assert first not in tenant
+    with pytest.raises(Conflict):
+        apply(tenant, PeerResumed(replace(first, turn=2)))
 
 
 def test_who_updates_keeps_its_place_in_the_order_in_which_all_came() -> None:

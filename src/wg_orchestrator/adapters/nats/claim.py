@@ -1,24 +1,30 @@
+import base64
 import json
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from wg_orchestrator.adapters.nats.names import Unreadable, is_name, process_of
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.errors import MembershipError
 from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import Peer, PublicKey, VirtualIP, parse_display_name
+from wg_orchestrator.domain.session import DIGEST_BYTES, NO_SESSION, SessionDigest
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 
 Place: TypeAlias = tuple[TenantId, VirtualIP]
 
-MAX_PAYLOAD = 2048
-"""Bytes of a claim: more than the longest name takes."""
+Life: TypeAlias = tuple[StayId, int]
+"""A stay, and which turn of it: what lives on one connection."""
 
-# A process's random name, and a number: of its lease, or of a stay.
-_NUMBERED = re.compile(r"[A-Za-z0-9]{1,32}-[0-9]{1,18}", re.ASCII)
+MAX_PAYLOAD = 4096
+"""Bytes of a claim: more than the longest name and all endpoints take."""
+
+MAX_ENDPOINTS = 64
+MAX_TURN = 2**53
 
 _CAUSES = {cause.value: cause for cause in LeaveCause}
 
@@ -26,96 +32,74 @@ _from_json = json.JSONDecoder().decode
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Unreadable(ValueError):
-    """A message in the stream that this version does not write."""
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What the last message on an address's subject says: which peer has the address, or had it.
 
-    It is worth as much as the lease of its node: once that has ended, the address is free. A claim of no node is what
-    a peer leaves behind: its key gets the address back if it returns in time.
+    It stands while its node has a lease. When the lease has ended, the address is free; if the stay has a session, it
+    is free only when its grace is over. A claim of no node is what a peer leaves behind: its key gets the address back
+    if it returns in time.
     """
 
-    tenant_id: TenantId
-    peer: Peer
+    stay: Stay
+    """Without an id if the peer has left."""
     node: str
     """The node that holds the peer's connection, as of one lease; empty if the peer has left."""
-    session: str
-    """The id of the peer's stay. It stays the same when the node gets another lease. A later stay has another id."""
     sequence: int
     """The message's sequence in the stream. The next message on the subject names it, to prove that its sender has seen
     this one.
     """
     cause: LeaveCause = LeaveCause.LEFT
-    """Why the peer has left, if the claim has no node."""
+    """Why the peer has left, or is to leave."""
+
+    @property
+    def tenant_id(self) -> TenantId:
+        return self.stay.tenant_id
+
+    @property
+    def peer(self) -> Peer:
+        return self.stay.peer
 
     @property
     def place(self) -> Place:
-        return self.tenant_id, self.peer.virtual_ip
+        return self.stay.tenant_id, self.stay.peer.virtual_ip
 
     @property
-    def stay(self) -> Stay:
-        return Stay(StayId(self.session), self.tenant_id, self.peer)
+    def life(self) -> Life:
+        return self.stay.id, self.stay.turn
 
-    def vacated(self, cause: LeaveCause) -> "Claim":
+    def continues(self, earlier: "Claim") -> bool:
+        """Whether it is a later claim of the same stay, or says the same of it."""
+        stay, before = self.stay, earlier.stay
+        is_same = (stay.id, stay.peer.public_key, stay.session) == (before.id, before.peer.public_key, before.session)
+        return is_same and stay.turn >= before.turn
+
+    def vacated(self) -> "Claim":
         """The claim that takes its place when its stay has ended."""
-        return replace(self, node="", session="", cause=cause)
+        stay = self.stay
+        return replace(self, stay=Stay(StayId(""), stay.tenant_id, stay.peer), node="")
 
     def backed_by(self, node: str) -> "Claim":
         return replace(self, node=node)
 
-
-class Subjects:
-    """The subjects of one epoch of a stream: `<stream>.<epoch>.peer.<tenant>.<address>`, `….key.<tenant>.<key>`,
-    `….node.<node>` and `….sync.<process>`; and `<stream>.epoch`, which says which epoch it is. Only the dots of tenants
-    and addresses have to be spelled differently: `=` is not in a tenant id, `-` not in an address.
-    """
-
-    def __init__(self, stream: str, epoch: str) -> None:
-        self.epoch = epoch
-        self.which_epoch = f"{stream}.epoch"
-        self._prefix = f"{stream}.{epoch}"
-        self._kind = len(self._prefix) + 1
-        self.feed = [self.which_epoch, *(f"{self._prefix}.{kind}.>" for kind in ("peer", "node", "sync"))]
-
-    def peer(self, place: Place) -> str:
-        return f"{self._prefix}.peer.{place[0].replace('.', '=')}.{str(place[1]).replace('.', '-')}"
-
-    def key(self, tenant_id: TenantId, key: PublicKey) -> str:
-        return f"{self._prefix}.key.{tenant_id.replace('.', '=')}.{key}"
-
-    def node(self, node: str) -> str:
-        return f"{self._prefix}.node.{node}"
-
-    def sync(self, process: str) -> str:
-        return f"{self._prefix}.sync.{process}"
-
-    def split(self, subject: str) -> list[str]:
-        """The tokens after the epoch. The first one is the kind of the subject."""
-        return subject[self._kind :].split(".")
-
-
-def process_of(numbered: str) -> str:
-    """The process that made the name of this lease or stay."""
-    return numbered.rpartition("-")[0]
-
-
-def parse_node(token: str) -> str:
-    """Raises Unreadable."""
-    if not _NUMBERED.fullmatch(token):
-        raise Unreadable("no name of a node")
-    return token
+    def ending(self, cause: LeaveCause) -> "Claim":
+        return replace(self, cause=cause)
 
 
 def encode(claim: Claim) -> bytes:
-    """The payload for a claim's message on its address's subject."""
-    fields = {"name": claim.peer.display_name, "key": claim.peer.public_key.text}
+    """The payload for a claim's message on its address's subject. Of a session it has the digest, not the secret."""
+    stay, peer = claim.stay, claim.peer
+    fields: dict[str, Any] = {"name": peer.display_name, "key": peer.public_key.text}
     if claim.node:
-        fields.update(node=claim.node, session=claim.session)
+        if peer.endpoints:
+            fields["endpoints"] = list(map(str, peer.endpoints))
+        if peer.proven:
+            fields["proven"] = True
+        fields.update(node=claim.node, session=stay.id)
+        if stay.has_session:
+            fields.update(digest=base64.b64encode(stay.session).decode(), turn=stay.turn)
     elif claim.cause is not LeaveCause.LEFT:
-        fields.update(cause=claim.cause.value)
+        fields["cause"] = claim.cause.value
     return _to_json(fields).encode()
 
 
@@ -147,17 +131,41 @@ class ClaimReader:
         try:
             fields = _from_json(payload.decode())
             name, key = fields["name"], fields["key"]
-            node, session = fields.get("node", ""), fields.get("session", "")
+            node, stay_id = fields.get("node", ""), fields.get("session", "")
             cause = _CAUSES[fields.get("cause", LeaveCause.LEFT.value)]
-            peer = Peer(parse_display_name(name), PublicKey.parse(key), self._address(address))
+            endpoints = tuple(map(_read_endpoint, fields.get("endpoints", ())))
+            is_proven = fields.get("proven", False)
+            address_held = self._address(address)
+            peer = Peer(parse_display_name(name), PublicKey.parse(key), address_held, endpoints, is_proven)
+            session, turn = _read_session(fields)
             tenant_id = self._tenant_id(tenant)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MembershipError) as error:
             raise Unreadable(f"{type(error).__name__}: {str(error)[:100]}") from None
         if peer.display_name != name:
             raise Unreadable("a name that is not in its normal form")
-        if not node == session == "":
-            if not (type(node) is type(session) is str and _NUMBERED.fullmatch(node) and _NUMBERED.fullmatch(session)):
-                raise Unreadable("no name of a node and its session")
-            if process_of(node) != process_of(session):
-                raise Unreadable("a session of another process")
-        return Claim(tenant_id, peer, node, session, sequence, cause)
+        if type(is_proven) is not bool or len(endpoints) > MAX_ENDPOINTS:
+            raise Unreadable("no peer's endpoints, or too many")
+        if (node, stay_id) == ("", ""):
+            session, turn = NO_SESSION, 0
+        elif not is_name(node) or not is_name(stay_id):
+            raise Unreadable("no name of a node and its stay")
+        elif turn == 0 and process_of(node) != process_of(stay_id):
+            raise Unreadable("a stay that began on another process")
+        return Claim(Stay(StayId(stay_id), tenant_id, peer, session, turn), node, sequence, cause)
+
+
+def _read_endpoint(text: str) -> Endpoint:
+    endpoint = Endpoint.parse(text)
+    if str(endpoint) != text:
+        raise Unreadable("an endpoint that is not in its normal form")
+    return endpoint
+
+
+def _read_session(fields: dict[str, Any]) -> tuple[SessionDigest, int]:
+    text, turn = fields.get("digest", ""), fields.get("turn", 0)
+    if text == "" and turn == 0:
+        return NO_SESSION, 0
+    digest = base64.b64decode(text, validate=True)
+    if len(digest) != DIGEST_BYTES or type(turn) is not int or not 0 <= turn < MAX_TURN:
+        raise Unreadable("no digest of a session, or no turn")
+    return SessionDigest(digest), turn

@@ -11,8 +11,7 @@ from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Conflict
 from wg_orchestrator.domain.events import LeaveCause
-
-RETRY_DELAY = 0.1
+from wg_orchestrator.domain.stay import Stay
 
 
 class Claims:
@@ -29,22 +28,23 @@ class Claims:
         self._position = position
         self._timings = timings
 
-    async def enrol(self, claim: Claim) -> None:
-        """Make a claim, and wait until the feed has brought it back.
+    async def enrol(self, claim: Claim, before: Stay | None = None) -> None:
+        """Make a claim, and wait until the feed has brought it back. `before` is the stay as it was until then; None if
+        it begins with the claim.
 
-        Raises Conflict if by now the address or the key is another's, and the ledger shows that, or if the claim's node
-        has lost its lease. Raises StoreUnusable.
+        Raises Conflict if by now the address or the key is another's, or the stay is not as it was before, and the
+        ledger shows that; or if the claim's node has lost its lease. Raises StoreUnusable.
         """
         subjects = self._stream.subjects
         key_after, address_after = self._ledger.sequences(claim)
-        key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.session.encode(), key_after)
+        key = Entry(subjects.key(claim.tenant_id, claim.peer.public_key), claim.stay.id.encode(), key_after)
         address = Entry(subjects.peer(claim.place), encode(claim), address_after)
         began = self._position.now
         if not await self._goes_at_once([key, address]):
             with anyio.fail_after(self._timings.insistence):
-                await self._enrol(claim, key, address, began)
+                await self._enrol(claim, before, key, address, began)
 
-    async def _enrol(self, claim: Claim, key: Entry, address: Entry, began: Moment) -> None:
+    async def _enrol(self, claim: Claim, before: Stay | None, key: Entry, address: Entry, began: Moment) -> None:
         while True:
             if claim.node not in self._ledger.leases or self._position.is_over(began):
                 raise Conflict("the lease that the claim stands on has ended")
@@ -52,16 +52,16 @@ class Claims:
                 await self._store([key, address])
                 return
             except NotHeard:
-                await anyio.sleep(RETRY_DELAY)
+                await anyio.sleep(self._timings.retry)
             except Refused:
                 try:
                     key_after, _ = await self._stream.last(key.subject)
                     address_after, _ = await self._stream.last(address.subject)
                     await self._catch_up()
                 except NotHeard:
-                    await anyio.sleep(RETRY_DELAY)
+                    await anyio.sleep(self._timings.retry)
                     continue
-                if self._is_settled(claim):
+                if self._is_settled(claim, before):
                     return
                 key, address = replace(key, after=key_after), replace(address, after=address_after)
 
@@ -72,7 +72,7 @@ class Claims:
         Raises StoreUnusable.
         """
         subjects = self._stream.subjects
-        left = encode(claim.vacated(cause))
+        left = encode(claim.vacated().ending(cause))
         address = Entry(subjects.peer(claim.place), left, claim.sequence, self._timings.vacancy_ttl)
         key = Entry(
             subjects.key(claim.tenant_id, claim.peer.public_key), b"", claim.sequence - 1, self._timings.vacancy_ttl
@@ -89,7 +89,7 @@ class Claims:
                 await self._store(entries)
                 return
             except NotHeard:
-                await anyio.sleep(RETRY_DELAY)
+                await anyio.sleep(self._timings.retry)
             except Refused:
                 try:
                     address_after, _ = await self._stream.last(address.subject)
@@ -98,9 +98,9 @@ class Claims:
                         return
                     key_after, session = await self._stream.last(key.subject)
                 except NotHeard:
-                    await anyio.sleep(RETRY_DELAY)
+                    await anyio.sleep(self._timings.retry)
                     continue
-                owns_key = session == claim.session.encode()
+                owns_key = session == claim.stay.id.encode()
                 entries = [replace(key, after=key_after), address] if owns_key else [address]
 
     async def vacate_key(self, claim: Claim) -> None:
@@ -110,9 +110,9 @@ class Claims:
         """
         subject = self._stream.subjects.key(claim.tenant_id, claim.peer.public_key)
         key_after, session = await self._stream.last(subject)
-        if session == claim.session.encode():
+        if session == claim.stay.id.encode():
             await self._stream.publish([Entry(subject, b"", key_after, self._timings.vacancy_ttl)])
-        self._ledger.vacancies.forget_key(claim)
+        self._ledger.forget_key(claim)
 
     async def _goes_at_once(self, entries: Sequence[Entry]) -> bool:
         """Whether the first attempt is all it takes. It nearly always is, and then nothing has to bound the time: that
@@ -137,11 +137,18 @@ class Claims:
         since = self._position.now
         await self._position.wait(await self._stream.mark(self._stream.subjects, self._ledger.process), since)
 
-    def _is_settled(self, claim: Claim) -> bool:
+    def _is_settled(self, claim: Claim, before: Stay | None) -> bool:
         """Whether the claim is in after all, when its answer was lost. Raises Conflict if another one is in its way."""
         holder = self._ledger.holder(claim.place)
-        key_holder = self._ledger.holder_of_key(claim.tenant_id, claim.peer.public_key)
-        for rival in (holder, key_holder):
-            if rival is not None and rival.session != claim.session:
+        for rival in (holder, self._ledger.holder_of_key(claim.tenant_id, claim.peer.public_key)):
+            if rival is not None and rival.stay.id != claim.stay.id:
                 raise Conflict(f"{rival.peer.virtual_ip} is held by another")
-        return holder is not None and holder.node == claim.node
+        if holder is None:
+            if before is not None:
+                raise Conflict(f"the stay at {claim.peer.virtual_ip} has ended")
+            return False
+        if (holder.stay, holder.node) == (claim.stay, claim.node) and self._ledger.stands(claim.place):
+            return True
+        if holder.stay not in (before, claim.stay):
+            raise Conflict(f"the stay at {claim.peer.virtual_ip} goes on in another way")
+        return False

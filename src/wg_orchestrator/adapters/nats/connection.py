@@ -11,15 +11,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 
 from wg_orchestrator.adapters.nats.credentials import BadCredentials, Credentials
+from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 
 logger = structlog.get_logger("wg_orchestrator.nats")
-
-RETRY_DELAY = 0.25
-PING_INTERVAL = 1
-"""Seconds between pings; after the second one without an answer another server is tried."""
-CONNECT_TIMEOUT = 2
-PATIENCE = 3.0
-"""Seconds for which all servers are tried before the reason is logged."""
 
 _NO_RESPONDERS = "503"
 
@@ -41,8 +35,9 @@ class NotHeard(Exception):
 class Connection:
     """The connection to NATS: to any server that answers. A lost connection is made again, however long that takes."""
 
-    def __init__(self, options: ConnectionOptions) -> None:
+    def __init__(self, options: ConnectionOptions, timings: Timings = USUAL) -> None:
         self._options = options
+        self._timings = timings
         self._closing = False
         self.client = Client()
         self._inbox = ""
@@ -63,7 +58,7 @@ class Connection:
         self.client = Client()
         try:
             # Otherwise the client library would try for ever, without telling why.
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(self._timings.connect):
                 await self._connect(security)
         except (Error, OSError) as error:  # TimeoutError is one of these.
             cause = self.client.last_error or error
@@ -111,10 +106,10 @@ class Connection:
             servers=list(self._options.urls),
             name="wg-orchestrator",
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RETRY_DELAY,  # type: ignore[arg-type]  # A float works: the library only sleeps that long.
-            ping_interval=PING_INTERVAL,
+            reconnect_time_wait=self._timings.reconnect,  # type: ignore[arg-type]  # A float works: the library only sleeps that long.
+            ping_interval=self._timings.ping,
             max_outstanding_pings=2,
-            connect_timeout=CONNECT_TIMEOUT,
+            connect_timeout=self._timings.connect_one,
             error_cb=_on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=_on_reconnected,

@@ -2,7 +2,10 @@ import re
 from dataclasses import dataclass
 from secrets import token_hex
 
-_EPOCH = re.compile(rb"([0-9a-f]{16})( open)?")
+_EPOCH = re.compile(rb"([0-9a-f]{16})(?: ([1-9][0-9]{0,11}))?( open)?")
+
+_MARGIN = 2**20
+"""Messages that others may have seen of an epoch, and that the node which begins the next one has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +20,29 @@ class Epoch:
     name: str
     is_open: bool
     sequence: int
+    base: int = 0
+    """What is added to the sequences of this epoch, so that they go on where those of the epoch before have ended."""
 
     @property
     def opened(self) -> bytes:
         """The payload of the message that opens it."""
-        return f"{self.name} open".encode()
+        return beginning(self.name, self.base) + b" open"
+
+    def base_after(self, sequence: int) -> int:
+        """The base of the next epoch, if this is the last sequence that is known of this one."""
+        return self.base + sequence + _MARGIN
 
 
 def new_epoch_name() -> str:
     return token_hex(8)
 
 
+def beginning(name: str, base: int) -> bytes:
+    """The payload of the message that begins an epoch."""
+    return f"{name} {base}".encode() if base else name.encode()
+
+
 def read_epoch(sequence: int, payload: bytes) -> Epoch | None:
     """The epoch that a message begins or opens. None if the message does neither."""
     found = _EPOCH.fullmatch(payload)
-    return found and Epoch(found[1].decode(), found[2] is not None, sequence)
+    return found and Epoch(found[1].decode(), found[3] is not None, sequence, int(found[2] or 0))

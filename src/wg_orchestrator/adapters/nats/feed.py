@@ -7,18 +7,15 @@ from secrets import token_hex
 import anyio
 from nats.aio.msg import Msg
 
-from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.stream import Stream
+from wg_orchestrator.adapters.nats.subjects import Subjects
+from wg_orchestrator.adapters.nats.timings import Timings
 
 _ACKNOWLEDGEMENT = "$JS.ACK."
-HEARTBEAT = 0.25
-SILENCES = 6
-"""Heartbeats that may be missing in a row before the feed counts as dead. They are counted, not timed: if this process
-stood still, they may all have arrived."""
 
-Handler = Callable[[str, int, bytes], None]
-"""Takes a message's subject, sequence and payload."""
+Handler = Callable[[str, int, bytes, float], None]
+"""Takes a message's subject, sequence, payload and time, in seconds by the stream's clock."""
 
 
 class FeedBroken(Exception):
@@ -32,10 +29,11 @@ class Feed:
     missing, its number or a heartbeat's, breaks the feed.
     """
 
-    def __init__(self, connection: Connection, stream: Stream, handler: Handler) -> None:
+    def __init__(self, connection: Connection, stream: Stream, handler: Handler, timings: Timings) -> None:
         self._client = connection.client
         self._stream = stream
         self._handler = handler
+        self._timings = timings
         self._reconnects = self._client.stats["reconnects"]
         self._delivered = 0
         self._silences = 0
@@ -52,7 +50,7 @@ class Feed:
             inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
         try:
-            await self._stream.consume(subjects, f"feed-{token_hex(8)}", inbox, HEARTBEAT)
+            await self._stream.consume(subjects, f"feed-{token_hex(8)}", inbox)
             yield
         finally:
             self._open = False
@@ -66,13 +64,16 @@ class Feed:
 
     async def run(self) -> None:
         """Watch the feed. Raises FeedBroken as soon as a message may be missing."""
+        timings = self._timings
+        # Heartbeats that are missing are counted, not timed: if this process stood still, they may all have arrived.
+        most_missing = round(timings.silence / timings.heartbeat)
         while self._broken is None:
-            with anyio.move_on_after(HEARTBEAT):
+            with anyio.move_on_after(timings.heartbeat):
                 await self._breaks.wait()
             if not self.is_sound():
                 self._break(FeedBroken("connection lost"))
-            elif self._silences > SILENCES:
-                self._break(FeedBroken(f"nothing heard for {SILENCES * HEARTBEAT} s"))
+            elif self._silences > most_missing:
+                self._break(FeedBroken(f"nothing heard for {timings.silence:g} s"))
             self._silences += 1
         raise self._broken
 
@@ -84,7 +85,8 @@ class Feed:
         if not message.reply.startswith(_ACKNOWLEDGEMENT):
             await self._on_control(message.reply, message.headers or {})
             return
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<number>…; with domains, two more tokens after the second.
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<number>.<nanoseconds>.…; with domains, there are two more
+        # tokens after the second.
         tokens = message.reply.split(".")
         first = 5 if len(tokens) == 9 else 7
         number = int(tokens[first + 1])
@@ -93,7 +95,7 @@ class Feed:
             return
         self._delivered = number
         try:
-            self._handler(message.subject, int(tokens[first]), message.data)
+            self._handler(message.subject, int(tokens[first]), message.data, int(tokens[first + 2]) / 1e9)
         except Exception as error:  # Whatever went wrong, a node must not go on with a part of the messages.
             self._break(error)
 

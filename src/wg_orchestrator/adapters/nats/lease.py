@@ -5,16 +5,17 @@ from collections.abc import Callable
 import anyio
 import structlog
 
-from wg_orchestrator.adapters.nats.claim import Subjects, Unreadable
 from wg_orchestrator.adapters.nats.connection import NotHeard
+from wg_orchestrator.adapters.nats.leases import Lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
-from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.names import Unreadable
+from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import Entry, Refused, StoreUnusable, Stream
+from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.timings import Timings
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-RETRY_DELAY = 0.1
 OPENING_ATTEMPTS = 5
 ALIVE, SETTLED = b"alive", b"settled"
 
@@ -40,10 +41,12 @@ class NodeLease:
     nothing that it says under the old lease counts after that point. It then takes a new one, under a new name.
     """
 
-    def __init__(self, stream: Stream, ledger: Ledger, timings: Timings) -> None:
+    def __init__(self, stream: Stream, ledger: Ledger, timings: Timings, grace: float = 0.0) -> None:
+        """`grace`: seconds for which a peer may come back. The stream has to remember the end of a lease for longer."""
         self._stream = stream
         self._ledger = ledger
         self._timings = timings
+        self._ended_ttl = timings.ended_ttl + math.ceil(grace)
         self._count = 0
         self._renewed = -math.inf
         self._node = ""
@@ -66,7 +69,7 @@ class NodeLease:
                 logger.debug("lease not renewed", node=self._node, error=str(error))
             except Exception:  # If this task ended, the node would have no lease until it is started again.
                 logger.exception("lease not renewed", node=self._node)
-            with anyio.move_on_after(self._timings.renewal if self._node else RETRY_DELAY):
+            with anyio.move_on_after(self._timings.renewal if self._node else self._timings.retry):
                 await self._wake.wait()
 
     def begin_anew(self) -> None:
@@ -109,7 +112,7 @@ class NodeLease:
 
     def _is_fresh(self) -> bool:
         """Whether the stream, if it has lost nothing, still has this node's lease or its end."""
-        return time.monotonic() - self._renewed < self._timings.ended_ttl - self._timings.lease
+        return time.monotonic() - self._renewed < self._ended_ttl - self._timings.lease
 
     async def watch(self) -> None:
         """End the leases that others have let run out, and open an epoch that was closed for long enough, for ever.
@@ -117,8 +120,7 @@ class NodeLease:
         Raises StoreUnusable, also if the stream has lost this node's lease.
         """
         last = closed_since = time.monotonic()
-        for lease in self._ledger.leases.values():
-            lease.heard = last
+        self._ledger.leases.hear_all(last)
         attempts = 0
         while True:
             await anyio.sleep(self._timings.watch)
@@ -132,15 +134,11 @@ class NodeLease:
                 or now - self._renewed > 2 * self._timings.renewal + self._timings.watch
             ):
                 closed_since = now
-                for lease in self._ledger.leases.values():
-                    lease.heard = now
+                self._ledger.leases.hear_all(now)
             last = now
-            overdue = [
-                (node, lease.sequence)
-                for node, lease in self._ledger.leases.items()
-                if node != self._node and now - lease.heard > self._timings.lease
-            ]
-            for node, sequence in overdue:
+            for node, sequence in self._ledger.leases.overdue(now, self._timings.lease):
+                if node == self._node:
+                    continue
                 try:
                     await self._end(node, sequence)
                     logger.warning("node lost", node=node)
@@ -154,7 +152,7 @@ class NodeLease:
     async def _open(self) -> bool:
         """Open the epoch unless a node is still at putting back its claims. Returns whether it was tried."""
         epoch = self._ledger.epoch
-        if epoch is None or self.node is None or not self._ledger.are_all_settled():
+        if epoch is None or self.node is None or not self._ledger.leases.are_all_settled():
             return False
         try:
             await self._stream.publish([Entry(self._stream.subjects.which_epoch, epoch.opened, epoch.sequence)])
@@ -171,7 +169,7 @@ class NodeLease:
         while missing := snapshot.missing_leases(self._ledger.leases if is_known else ()):
             for node in missing:
                 sequence, payload = await self._stream.last(subjects.node(node))
-                if node in snapshot.leases or node in snapshot.ended:
+                if node in snapshot.leases or node in snapshot.ends:
                     continue  # It has come by itself meanwhile.
                 snapshot.see_lease(node, read_lease(sequence, payload), sequence)
                 own_was_lost |= sequence == 0 and node == self._node and self._is_fresh()
@@ -194,6 +192,4 @@ class NodeLease:
                     return
 
     async def _end(self, node: str, sequence: int) -> int:
-        return await self._stream.publish(
-            [Entry(self._stream.subjects.node(node), b"", sequence, self._timings.ended_ttl)]
-        )
+        return await self._stream.publish([Entry(self._stream.subjects.node(node), b"", sequence, self._ended_ttl)])

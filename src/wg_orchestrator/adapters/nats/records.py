@@ -14,9 +14,13 @@ class Record:
 
     state: State
     holder: Claim | None
-    """The claim of the peer that has the address. It has no node while the state is UNBACKED."""
+    """The claim of the peer that has the address. While the state is UNBACKED, it is not in the stream."""
     last: Claim | None
     """The claim that the stream's last message on the address makes."""
+    since: float = 0.0
+    """When the peer went AWAY, on the ledger's clock."""
+    has_left_elsewhere: bool = False
+    """The peer is UNBACKED and in its tenant here, and the other nodes have said that it has left."""
 
 
 class Records:

@@ -3,15 +3,7 @@ from dataclasses import dataclass, field
 
 from wg_orchestrator.adapters.nats.claim import Claim, Place
 from wg_orchestrator.adapters.nats.epoch import Epoch
-
-
-@dataclass
-class Lease:
-    sequence: int
-    heard: float
-    """When this process has last heard that it was renewed, in seconds of its monotonic clock."""
-    settled: bool
-    """The stream holds all claims that the node has."""
+from wg_orchestrator.adapters.nats.leases import FORGOTTEN, End, Lease, Leases
 
 
 @dataclass
@@ -24,14 +16,16 @@ class Snapshot:
 
     claims: dict[Place, Claim] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
-    """Nodes whose lease has ended, and whose end the stream still remembers."""
+    ends: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Of nodes whose lease has ended: the sequence of the message that says so, and when, by the stream's clock."""
     epoch: Epoch | None = None
+    time: float = 0.0
+    """The time of the last message, in seconds by the stream's clock."""
 
     def missing_leases(self, known: Iterable[str]) -> set[str]:
         """The nodes that are known, or named by claims, and have no lease or end here."""
         named = {claim.node for claim in self.claims.values() if claim.node}
-        return (named | set(known)) - self.leases.keys() - self.ended
+        return (named | set(known)) - self.leases.keys() - self.ends.keys()
 
     def see_epoch(self, epoch: Epoch) -> None:
         self.epoch = epoch
@@ -40,8 +34,17 @@ class Snapshot:
         self.claims[claim.place] = claim
 
     def see_lease(self, node: str, lease: Lease | None, sequence: int) -> None:
+        """None: it has ended. The sequence is 0 if the stream knows nothing of the lease any more."""
         if lease is not None:
             self.leases[node] = lease
         else:
             self.leases.pop(node, None)
-            self.ended.add(node)
+            self.ends[node] = sequence, self.time
+
+    def leases_at(self, now: float) -> Leases:
+        """The leases; `now` is what the ledger's clock says at the time of the last message."""
+        ends = {
+            node: End(sequence, now - max(0.0, self.time - at)) if sequence else FORGOTTEN
+            for node, (sequence, at) in self.ends.items()
+        }
+        return Leases(self.leases, ends)

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import structlog
 
 from wg_orchestrator.adapters.nats.answer import parse_answer, sequence_of
-from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
-from wg_orchestrator.adapters.nats.epoch import Epoch, new_epoch_name, read_epoch
+from wg_orchestrator.adapters.nats.epoch import Epoch, beginning, new_epoch_name, read_epoch
+from wg_orchestrator.adapters.nats.subjects import Subjects
+from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-REQUEST_TIMEOUT = 1.0
 CONSUMER_ATTEMPTS = 5
 """Of the one request that takes the longer the more there is in the stream, and is lost while the servers elect."""
 _NOT_FOUND = 404
@@ -79,9 +79,10 @@ class Stream:
     StoreUnusable if that is an error that says nothing about what was asked.
     """
 
-    def __init__(self, connection: Connection, options: StreamOptions) -> None:
+    def __init__(self, connection: Connection, options: StreamOptions, timings: Timings = USUAL) -> None:
         self._connection = connection
         self._options = options
+        self._timings = timings
         self._batches = 0
         # Unique among all nodes: the server would take two batches of one name for one batch.
         self._batch_prefix = token_hex(8)
@@ -89,9 +90,9 @@ class Stream:
         self.subjects = Subjects(options.name, "none")
         """The subjects of the epoch that this node's ledger is in."""
 
-    async def ensure(self) -> Epoch:
-        """Find the stream and its epoch, or make them. Raises StoreUnusable if it is another service's, or set up so
-        that it does not keep what it is told.
+    async def ensure(self, base: int = 0) -> Epoch:
+        """Find the stream and its epoch, or make them; a new epoch has this base. Raises StoreUnusable if it is another
+        service's, or set up so that it does not keep what it is told.
         """
         name = self._options.name
         found = await self._find(f"STREAM.INFO.{name}", {})
@@ -115,15 +116,15 @@ class Stream:
             epoch = read_epoch(sequence, payload)
             if epoch is not None:
                 return epoch
-            await self.begin(sequence)
+            await self.begin(sequence, base)
 
     def subjects_of(self, epoch: Epoch) -> Subjects:
         return Subjects(self._options.name, epoch.name)
 
-    async def begin(self, after: int) -> None:
+    async def begin(self, after: int, base: int) -> None:
         """Begin a new epoch after the one with that sequence, unless another node has done so."""
         try:
-            await self.publish([Entry(self.subjects.which_epoch, new_epoch_name().encode(), after)])
+            await self.publish([Entry(self.subjects.which_epoch, beginning(new_epoch_name(), base), after)])
         except Refused:
             logger.debug("the epoch was begun elsewhere")
 
@@ -194,7 +195,7 @@ class Stream:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise NotHeard(f"{subject}: no message in the answer") from error
 
-    async def consume(self, subjects: Subjects, name: str, inbox: str, heartbeat: float) -> None:
+    async def consume(self, subjects: Subjects, name: str, inbox: str) -> None:
         """Have the feed sent to `inbox`: the last message of each subject, in the stream's order, and what follows."""
         config = {
             "name": name,
@@ -205,7 +206,7 @@ class Stream:
             "max_deliver": 1,
             "replay_policy": "instant",
             "flow_control": True,
-            "idle_heartbeat": int(heartbeat * 1e9),
+            "idle_heartbeat": int(self._timings.heartbeat * 1e9),
             "inactive_threshold": int(10 * 1e9),
             "mem_storage": True,
             "num_replicas": 1,
@@ -235,4 +236,4 @@ class Stream:
         return found
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
-        return parse_answer(subject, await self._connection.ask(subject, payload, headers, REQUEST_TIMEOUT))
+        return parse_answer(subject, await self._connection.ask(subject, payload, headers, self._timings.request))

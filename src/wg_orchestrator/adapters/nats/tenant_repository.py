@@ -7,23 +7,25 @@ import anyio
 import structlog
 
 from wg_orchestrator.adapters.nats.background import Background
-from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Subjects, Unreadable, parse_node
+from wg_orchestrator.adapters.nats.claim import ClaimReader
 from wg_orchestrator.adapters.nats.claims import Claims
+from wg_orchestrator.adapters.nats.commits import Commits
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.epoch import read_epoch
 from wg_orchestrator.adapters.nats.feed import Feed, FeedBroken, Position
 from wg_orchestrator.adapters.nats.lease import NodeLease, parse_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
+from wg_orchestrator.adapters.nats.names import Unreadable, parse_node
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
 from wg_orchestrator.adapters.nats.tenants import Tenants
-from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 from wg_orchestrator.adapters.nats.together import until_one_fails
 from wg_orchestrator.adapters.nats.upkeep import Upkeep
-from wg_orchestrator.domain import events
-from wg_orchestrator.domain.errors import Conflict, Unavailable
-from wg_orchestrator.domain.events import Committed, MembershipEvent, PeerJoined, PeerLeft, assert_never
+from wg_orchestrator.domain.errors import Unavailable
+from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant import Tenant
@@ -32,11 +34,8 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
-FAREWELL_TIME = 5.0
-"""Seconds to end the lease, unless the caller gives less."""
 LEAST_FAREWELL_TIME = 0.5
 CLOSING_TIME = 0.25
-RETRY_DELAY = 0.25
 
 
 class NatsTenantRepository:
@@ -54,20 +53,24 @@ class NatsTenantRepository:
         connection: ConnectionOptions,
         stream: StreamOptions,
         telemetry: Telemetry,
-        timings: Timings = Timings(),  # noqa: B008 - it is frozen
+        timings: Timings = USUAL,
+        grace: float = 0.0,
     ) -> None:
+        """`grace`: seconds for which a peer with a session may come back after the end of its node."""
+        self._timings = timings
         self._process = token_hex(8)
         self._stays = 0
         self._tenants = Tenants(network, max_peers_per_tenant)
         self._ledger = Ledger(self._tenants, self._process)
         self._position = Position()
-        self._connection = Connection(connection)
-        self._stream = Stream(self._connection, stream)
+        self._connection = Connection(connection, timings)
+        self._stream = Stream(self._connection, stream, timings)
         self._claims = Claims(self._stream, self._ledger, self._position, timings)
-        self._lease = NodeLease(self._stream, self._ledger, timings)
-        self._upkeep = Upkeep(self._ledger, self._claims, self._lease, timings.tidy)
+        self._lease = NodeLease(self._stream, self._ledger, timings, grace)
+        self._upkeep = Upkeep(self._ledger, self._claims, self._lease, timings, grace)
         self._reader = ClaimReader(network)
         self._telemetry = StoreTelemetry(telemetry)
+        self._commits = Commits(self._tenants, self._ledger, self._claims, self._ready_node)
         # None until it has caught up.
         self._feed: Feed | None = None
 
@@ -85,22 +88,7 @@ class NatsTenantRepository:
         self._tenants.follow(follower)
 
     async def commit(self, event: MembershipEvent) -> Committed:
-        self._tenants.await_event(event.stay.id)
-        try:
-            match event:
-                case PeerJoined():
-                    await self._join(event)
-                case PeerLeft():
-                    await self._leave(event)
-                case events.PeerUpdated() | events.PeerResumed():
-                    raise Unavailable("the stream has no room for sessions yet")
-                case _:
-                    assert_never(event)
-        finally:
-            committed = self._tenants.take_event(event.stay.id)
-        if committed is None or committed.event != event:
-            raise Conflict("another event of that stay came first")
-        return committed
+        return await self._commits.commit(event)
 
     def is_ready(self) -> bool:
         """Whether joins can be committed: caught up with the feed, with a lease, connected, and nobody who may yet be
@@ -110,7 +98,7 @@ class NatsTenantRepository:
         return has_caught_up and self._ledger.is_open() and self._lease.node is not None
 
     @asynccontextmanager
-    async def running(self, time_left: Callable[[], float] = lambda: FAREWELL_TIME) -> AsyncIterator[None]:
+    async def running(self, time_left: Callable[[], float] | None = None) -> AsyncIterator[None]:
         """Keep up with the stream inside the block. At the end give up the node's lease, and with it all its claims.
 
         That takes no longer than the seconds that are left then, give or take a moment, whether or not NATS answers.
@@ -120,7 +108,8 @@ class NatsTenantRepository:
         try:
             yield
         finally:
-            with anyio.move_on_after(max(LEAST_FAREWELL_TIME, time_left()), shield=True):
+            left = self._timings.farewell if time_left is None else time_left()
+            with anyio.move_on_after(max(LEAST_FAREWELL_TIME, left), shield=True):
                 await lease.end()
                 try:
                     await self._lease.give_up()
@@ -130,43 +119,14 @@ class NatsTenantRepository:
             with anyio.move_on_after(CLOSING_TIME, shield=True):
                 await self._connection.close()
 
-    # Commits
+    # Keeping up
 
-    async def _join(self, event: PeerJoined) -> None:
+    def _ready_node(self) -> str:
+        """The node under its present lease. Raises Unavailable."""
         node = self._lease.node
         if node is None or not self.is_ready():
             raise Unavailable("NATS is away")
-        self._tenants.expect(event)
-        claim = Claim(event.stay.tenant_id, event.stay.peer, node, event.stay.id, 0)
-        self._ledger.want(claim.session)
-        joined = False
-        try:
-            await self._claims.enrol(claim)
-            joined = self._ledger.holds(claim)
-        except (StoreUnusable, TimeoutError) as error:
-            raise Unavailable("NATS is away") from error
-        finally:
-            self._tenants.forgo(event)
-            if not joined:
-                self._ledger.disown(claim)
-        if not joined:
-            raise Conflict(f"{event.stay.peer.virtual_ip} was claimed and lost at once")
-
-    async def _leave(self, event: PeerLeft) -> None:
-        stay = event.stay
-        claim = self._ledger.holder((stay.tenant_id, stay.peer.virtual_ip))
-        if claim is None or claim.session != stay.id:
-            raise Conflict(f"{stay.peer.virtual_ip} is not held in {stay.tenant_id} by that stay")
-        self._ledger.unwant(claim)
-        try:
-            if claim.node:
-                await self._claims.vacate(claim, event.cause)
-        except (StoreUnusable, TimeoutError) as error:
-            raise Unavailable("NATS is away") from error
-        finally:
-            self._ledger.disown(claim, event.cause)
-
-    # Keeping up
+        return node
 
     async def _run(self) -> None:
         known = ""
@@ -182,24 +142,25 @@ class NatsTenantRepository:
                 logger.exception("feed failed")
             finally:
                 self._feed = None
-            await anyio.sleep(RETRY_DELAY)
+            await anyio.sleep(self._timings.reconnect)
 
     async def _follow(self) -> None:
         """Follow one feed until it breaks."""
-        epoch = await self._stream.ensure()
+        epoch = await self._stream.ensure(self._next_base())
         subjects = self._stream.subjects_of(epoch)
         snapshot, gathered = Snapshot(), Position()
         target: Snapshot | Ledger = snapshot
         position = gathered
 
-        def see(subject: str, sequence: int, payload: bytes) -> None:
+        def see(subject: str, sequence: int, payload: bytes, at: float) -> None:
+            snapshot.time = max(snapshot.time, at)
             try:
                 self._see(target, subjects, subject, sequence, payload)
             except Unreadable as error:
                 self._telemetry.unreadable(subject, sequence, str(error))
             position.reach(sequence)
 
-        feed = Feed(self._connection, self._stream, see)
+        feed = Feed(self._connection, self._stream, see, self._timings)
 
         async def tend() -> None:
             nonlocal target, position
@@ -210,7 +171,7 @@ class NatsTenantRepository:
                 raise FeedBroken("the store has begun anew")
             is_new = self._ledger.epoch is None or self._ledger.epoch.name != epoch.name
             if not is_new and (own_lease_was_lost or gathered.sequence < self._position.sequence):
-                await self._stream.begin(snapshot.epoch.sequence)
+                await self._stream.begin(snapshot.epoch.sequence, self._next_base())
                 raise FeedBroken("the store has lost messages")
             # No `await` from here on: the stream's subjects, the lease and the ledger change to the epoch together.
             if is_new:
@@ -227,6 +188,11 @@ class NatsTenantRepository:
 
         async with feed.opened(subjects):
             await until_one_fails(feed.run, tend)
+
+    def _next_base(self) -> int:
+        """The base of an epoch that would begin now."""
+        epoch = self._ledger.epoch
+        return 0 if epoch is None else epoch.base_after(self._position.sequence)
 
     def _see(self, target: Snapshot | Ledger, subjects: Subjects, subject: str, sequence: int, payload: bytes) -> None:
         if subject == subjects.which_epoch:

@@ -16,10 +16,31 @@ class Timings:
     opening: float = 6.0
     """For which a node must have followed an epoch before it opens the epoch: `lease` and `caution` together."""
     ended_ttl: int = 60
-    """For which the stream remembers that a lease has ended."""
+    """For which the stream remembers that a lease has ended, besides the peers' grace."""
     vacancy_ttl: int = 300
     """For which the stream remembers who held an address last."""
     insistence: float = 4.0
     """For the further attempts of a commit whose first attempt has failed."""
     tidy: float = 0.1
     """Between two checks for claims to put back, take out or clear up."""
+    heartbeat: float = 0.25
+    """Between two heartbeats of a feed that has nothing to bring."""
+    silence: float = 1.5
+    """Without a word for which a feed counts as dead, in heartbeats that are missing."""
+    request: float = 1.0
+    """For an answer of the stream."""
+    retry: float = 0.1
+    """Until something that the stream has not answered, or has refused, is tried again."""
+    reconnect: float = 0.25
+    """Until a lost connection or feed is tried again."""
+    connect: float = 3.0
+    """For which all servers are tried before the reason is logged."""
+    connect_one: int = 2
+    """For one server to answer."""
+    ping: int = 1
+    """Between two pings; after the second one without an answer another server is tried."""
+    farewell: float = 5.0
+    """To end the lease, unless the caller gives less."""
+
+
+USUAL = Timings()

@@ -3,6 +3,7 @@ from typing import TypeVar
 
 from wg_orchestrator.adapters.nats.claim import Claim, Place
 from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 
 _Subject = TypeVar("_Subject")
@@ -17,7 +18,7 @@ class Vacancies:
     def __init__(self) -> None:
         self._places: OrderedDict[Place, int] = OrderedDict()
         self._keys: OrderedDict[tuple[TenantId, PublicKey], int] = OrderedDict()
-        self._covered: dict[str, Claim] = {}
+        self._covered: dict[StayId, Claim] = {}
 
     def sequences(self, claim: Claim) -> tuple[int, int]:
         """The sequences for the claim's key and address, as far as they are known; 0 if not."""
@@ -30,7 +31,7 @@ class Vacancies:
     def cover(self, void: Claim, claim: Claim) -> None:
         """A claim that does not count any more was replaced on its address before it was taken out."""
         if void.peer.public_key != claim.peer.public_key:
-            self._covered[void.session] = void
+            self._covered[void.stay.id] = void
 
     def covered_keys(self) -> list[Claim]:
         """Claims that may still be the last on their keys, though not on their addresses."""
@@ -38,7 +39,7 @@ class Vacancies:
 
     def forget_key(self, claim: Claim) -> None:
         """The key's last message is not this claim's any more."""
-        self._covered.pop(claim.session, None)
+        self._covered.pop(claim.stay.id, None)
 
     def clear(self) -> None:
         self._places.clear()

@@ -23,7 +23,7 @@ from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.close_codes import REFUSALS
 from wg_orchestrator.wire.errors import MalformedJoin
-from wg_orchestrator.wire.subprotocol import HIGHEST_FIRST, V1, V2, choose
+from wg_orchestrator.wire.subprotocol import V1, V2, choose
 from wg_orchestrator.wire.v2 import requests
 
 _WEB = ("https", "http")
@@ -67,11 +67,9 @@ class PeerEndpoint:
         allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str],
         telemetry: PeerTelemetry,
-        versions: frozenset[str] = frozenset(HIGHEST_FIRST),
     ) -> None:
-        """`versions` are those of the protocol that are spoken here. `allowed_hosts` are the names that the service
-        goes by, as `host_name` gives them; if there are none, any. `allowed_origins` are web origins that may connect
-        besides the service's own; `*` is any.
+        """`allowed_hosts` are the names that the service goes by, as `host_name` gives them; if there are none, any.
+        `allowed_origins` are web origins that may connect besides the service's own; `*` is any.
         """
         self._sessions = sessions
         self._aim = aim
@@ -79,7 +77,6 @@ class PeerEndpoint:
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
         self._telemetry = telemetry
-        self._versions = versions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         extension = scope.get("extensions", {}).get(EXTENSION)
@@ -114,7 +111,7 @@ class PeerEndpoint:
             await connection.deny(503, closes.SERVICE_RESTART.reason)
             return
         try:
-            version = choose(self._versions.intersection(offered))
+            version = choose(offered)
             await connection.accept(version)
             message = await self._first_message(connection)
             if not self._sessions.are_open:

@@ -39,6 +39,11 @@ class History:
         self._floor = revision
         self._size = 0
 
+    def begin_anew(self, revision: int) -> None:
+        """Forget everything. It begins after that revision."""
+        self._entries.clear()
+        self._size, self._floor = 0, revision
+
     def add(self, revision: int, text: Text, own: str, is_anybody_away: bool) -> None:
         """Keep the notice of the event with that revision. The peer whose key `own` is is not to be told of it."""
         now, limits = self._clock(), self._limits

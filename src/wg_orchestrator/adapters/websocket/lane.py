@@ -73,8 +73,11 @@ class Lane(ABC):
     def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
         """Give a newcomer its picture, and tell it from now on what happens."""
         self._greet(tenant, newcomer, subscriber)
-        # What is on its way in a flush is in the picture, too, as is all that is pending.
-        self._newcomers[newcomer.peer.public_key.text] = subscriber.recipient, len(self._pending)
+        self._has_picture(newcomer.peer.public_key.text, subscriber.recipient)
+
+    def _has_picture(self, key: str, recipient: Recipient) -> None:
+        """Take note that a peer has the tenant's present picture: what is pending or on its way in a flush is in it."""
+        self._newcomers[key] = recipient, len(self._pending)
 
     def announce(self, committed: Committed) -> None:
         event = committed.event
@@ -121,6 +124,13 @@ class Lane(ABC):
             return False
         self._flush = None
         return True
+
+    def _withdraw(self) -> dict[str, Recipient]:
+        """Tell nobody what is pending or on its way. Returns who was to be told, and is told nothing until welcomed."""
+        self._flush = None
+        everyone = self._members | {key: recipient for key, (recipient, _) in self._newcomers.items()}
+        self._members, self._newcomers, self._pending, self._own = {}, {}, [], {}
+        return everyone
 
     def _tell_failed(self, recipient: Recipient) -> None:
         """An exception that is being handled has kept notices from this one peer."""

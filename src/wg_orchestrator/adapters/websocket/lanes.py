@@ -1,10 +1,11 @@
 """The lanes of the protocol's versions."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from wg_orchestrator.adapters.websocket.connection import Recipient
+from wg_orchestrator.adapters.websocket.flush import Flushed
 from wg_orchestrator.adapters.websocket.history import History, HistoryLimits
 from wg_orchestrator.adapters.websocket.lane import Lane
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
@@ -62,7 +63,7 @@ class V2Terms:
 
 
 class V2Lane(Lane):
-    __slots__ = ("_away", "_history", "_terms")
+    __slots__ = ("_anew", "_away", "_history", "_places", "_revision", "_terms")
 
     def __init__(
         self,
@@ -74,23 +75,67 @@ class V2Lane(Lane):
         super().__init__(tenant, telemetry)
         self._terms = terms
         self._history = History(tenant.revision, terms.history, clock)
+        self._revision = tenant.revision
         # The keys of those whose connection here has ended, and who may come back.
         self._away: set[str] = set()
+        # What a welcome says of each member alone: who it is, and its session's secret.
+        self._places: dict[str, tuple[Peer, str]] = {}
+        # Members that have to be given the whole picture anew.
+        self._anew: dict[str, Recipient] = {}
+
+    def size(self) -> int:
+        return len(self._anew) + super().size()
 
     def is_needed(self) -> bool:
-        return bool(self._away) or super().is_needed()
+        return bool(self._away or self._anew) or super().is_needed()
+
+    def has_news(self) -> bool:
+        return bool(self._anew) or super().has_news()
+
+    def recipients(self) -> Iterator[Recipient]:
+        yield from self._anew.values()
+        yield from super().recipients()
+
+    def announce(self, committed: Committed) -> None:
+        self._revision = committed.revision
+        super().announce(committed)
+        if not committed.is_numbered:
+            self._history.begin_anew(committed.revision)
+            self._anew |= self._withdraw()
+
+    def write(self, clock: Callable[[], float], until: float, flushed: Flushed) -> bool:
+        while self._anew:
+            key, recipient = self._anew.popitem()
+            try:
+                flushed.size += self._welcome_anew(key, recipient)
+            except Exception:
+                self._tell_failed(recipient)
+            if clock() >= until:
+                return False
+        return super().write(clock, until, flushed)
+
+    def _welcome_anew(self, key: str, recipient: Recipient) -> int:
+        peer, secret = self._places[key]
+        others = self._roster.without(key)
+        text = notices.welcome(self._revision, secret, self._terms.grace, peer, self._terms.network, others)
+        recipient.welcome(text)
+        self._has_picture(key, recipient)
+        return len(text.frame)
 
     def let_away(self, key: str) -> None:
         """The peer's connection here has ended, and its stay has not."""
         self._away.add(key)
 
     def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
-        self._away.discard(newcomer.peer.public_key.text)
+        key = newcomer.peer.public_key.text
+        self._away.discard(key)
+        self._places[key] = newcomer.peer, subscriber.secret
         super().welcome(tenant, newcomer, subscriber)
 
     def release(self, key: str) -> Recipient | None:
         self._away.discard(key)
-        return super().release(key)
+        self._places.pop(key, None)
+        return self._anew.pop(key, None) or super().release(key)
 
     def _entry(self, peer: Peer) -> bytes:
         return notices.peer_entry(peer)

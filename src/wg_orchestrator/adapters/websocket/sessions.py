@@ -1,6 +1,5 @@
 import asyncio
 import math
-import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,6 +10,7 @@ import anyio
 
 from wg_orchestrator.adapters.websocket.absences import Absences
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
+from wg_orchestrator.adapters.websocket.letting_go import let_go
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.session import Place, Session, V2Session, place_of
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
@@ -28,8 +28,6 @@ from wg_orchestrator.wire.subprotocol import V1
 
 _LARGE = 2000
 """Peers of a tenant from which on its newcomers come in one after the other."""
-_TICK = 0.1
-"""Seconds between two groups of peers that are let go."""
 
 
 class Sessions:
@@ -59,7 +57,7 @@ class Sessions:
         self._connected: set[Session] = set()
         # The latest session of each v2 peer, whether its connection lives or has ended. A key is live once in a tenant.
         self._v2: dict[Place, V2Session] = {}
-        self._absences = Absences(resumption, telemetry, partial(self._leave, reason="grace over", was_away=True))
+        self._absences = Absences(resumption, telemetry, self._grace_is_over)
         self._tasks: set[asyncio.Task[None]] = set()
         self._joining = 0
         self._has_joined = asyncio.Event()
@@ -183,6 +181,12 @@ class Sessions:
         self._telemetry.away(stay.tenant_id, stay.peer, session.source, reason)
         self._absences.begin(session)
 
+    def _grace_is_over(self, session: V2Session) -> None:
+        if self._service.is_in(session.stay):
+            self._leave(session, "grace over", was_away=True)
+        else:  # It was resumed on another node, or has ended.
+            self._forget(session)
+
     def _forget(self, session: Session) -> None:
         if self._v2.get(session.place) is session:
             del self._v2[session.place]
@@ -220,17 +224,8 @@ class Sessions:
         task.add_done_callback(self._tasks.discard)
 
     async def _let_go(self) -> None:
-        peers = list(self._connected)
-        random.shuffle(peers)
-        # In half of the time, so that the other half is for what they do then.
-        rate = max(self._max_release_rate, 2 * len(peers) / max(self._grace.left(), _TICK))
-        while peers:
-            count = min(len(peers), math.ceil(min(rate * _TICK, len(peers))))
-            for session in peers[-count:]:
-                session.connection.close(closes.SERVICE_RESTART)
-            del peers[-count:]
-            if peers:
-                await anyio.sleep(_TICK)
+        connections = [session.connection for session in self._connected]
+        await let_go(connections, self._max_release_rate, self._grace.left())
 
     async def _all_have_left(self) -> None:
         while self._joining or self._tasks:

@@ -7,11 +7,11 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from harness.nats_server import PATIENCE
-from wg_orchestrator.adapters.nats.claim import Subjects
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.lease import NodeLease, read_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.stream import Entry, Refused
+from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.tenants import Tenants
 from wg_orchestrator.adapters.nats.timings import Timings
 

@@ -3,15 +3,19 @@ from ipaddress import IPv4Network, ip_network
 import pytest
 
 from tests.builders import ACME, GLOBEX, a_key, a_name, a_newcomer, a_peer, peers_of
-from tests.fakes import Joined, Left, Told, told
-from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Place, Subjects, Unreadable, encode
+from tests.fakes import Joined, Left, Told, Updated, told
+from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, Place, encode
+from wg_orchestrator.adapters.nats.leases import Lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
-from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.names import Unreadable
+from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.states import State
+from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.tenants import PLACES, Tenants
 from wg_orchestrator.domain.events import Committed, LeaveCause, PeerLeft
 from wg_orchestrator.domain.peer import Peer
-from wg_orchestrator.domain.stay import StayId
+from wg_orchestrator.domain.stay import Stay, StayId
+from wg_orchestrator.domain.tenant_id import TenantId
 
 STAY = StayId("me-9")
 LEASE = Lease(1, 0.0, settled=True)
@@ -48,7 +52,8 @@ def ledger() -> Followed:
 
 def a_claim(peer: Peer, sequence: int, node: str = "you-1", stay: int | None = None) -> Claim:
     process = node.partition("-")[0]
-    return Claim(ACME, peer, node, f"{process}-{sequence if stay is None else stay}" if node else "", sequence)
+    stay_id = f"{process}-{sequence if stay is None else stay}" if node else ""
+    return Claim(Stay(StayId(stay_id), ACME, peer), node, sequence)
 
 
 def places(ledger: Ledger, state: State) -> set[Place]:
@@ -130,7 +135,7 @@ def test_a_snapshot_says_which_leases_it_lacks() -> None:
 
 
 def test_the_peers_that_are_connected_here_stay_when_the_lease_ends(ledger: Followed) -> None:
-    ledger.want("me-1")
+    ledger.want((StayId("me-1"), 0))
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.see_claim(a_claim(a_peer(1), 6, ""))
@@ -141,11 +146,13 @@ def test_the_peers_that_are_connected_here_stay_when_the_lease_ends(ledger: Foll
     ledger.see_lease("me-2", UNSETTLED, 100)
     ledger.see_claim(a_claim(a_peer(1), 8, "me-2", stay=1))
     assert ledger.is_settled()
-    assert ledger.just_told() == []
+    # Nothing has changed here. But the others were told that it left and joined.
+    assert ledger.just_told() == [Updated(a_peer(1))]
+    assert not ledger.committed[-1].is_numbered
 
 
 def test_a_peer_whose_place_was_taken_meanwhile_is_let_go(ledger: Followed) -> None:
-    ledger.want("me-1")
+    ledger.want((StayId("me-1"), 0))
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.see_claim(a_claim(a_peer(1), 6, "you-1"))
@@ -162,7 +169,7 @@ def test_what_this_process_does_not_want_is_a_ghost(ledger: Followed) -> None:
 
 
 def test_whoever_is_disowned_while_the_stream_does_not_hold_it_leaves_at_once(ledger: Followed) -> None:
-    ledger.want("me-1")
+    ledger.want((StayId("me-1"), 0))
     ledger.see_claim(claim := a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_lease("me-1", None, 100)
     ledger.disown(claim)
@@ -186,7 +193,7 @@ def test_a_snapshot_makes_up_for_what_was_missed(ledger: Followed) -> None:
 
 
 def test_after_the_loss_of_the_store_nobody_leaves_who_is_put_back(ledger: Followed) -> None:
-    ledger.want("me-1")
+    ledger.want((StayId("me-1"), 0))
     ledger.see_claim(a_claim(a_peer(1), 4, "me-1", stay=1))
     ledger.see_claim(a_claim(a_peer(2), 6, "you-1", stay=2))
     ledger.see_claim(a_claim(a_peer(3), 8, "them-1", stay=3))
@@ -230,7 +237,7 @@ def test_a_tenant_on_its_way_is_one_tenant(ledger: Followed) -> None:
 
 @pytest.mark.parametrize("address", ["100.64.0.1", "fd00::1"])
 def test_a_claim_is_read_as_it_was_written(address: str) -> None:
-    claim = Claim(type(ACME)("a.b"), a_peer(1, address), "you-1", "you-7", 5)
+    claim = Claim(Stay(StayId("you-7"), TenantId("a.b"), a_peer(1, address)), "you-1", 5)
     subjects = Subjects("wg", "0123456789abcdef")
     kind, tenant, token = subjects.split(subjects.peer(claim.place))
     assert kind == "peer"
@@ -264,7 +271,7 @@ def test_a_node_that_is_back_is_waited_for_until_it_is_settled_or_lost(ledger: F
     ledger.see_lease("you-2", UNSETTLED, 100)
     ledger.give_up_missing()
     assert ledger.just_told() == [Left(a_peer(2))]
-    assert not ledger.are_all_settled()
+    assert not ledger.leases.are_all_settled()
     ledger.see_lease("you-2", None, 100)
     ledger.give_up_missing()
     assert ledger.just_told() == [Left(a_peer(1))]

@@ -7,12 +7,16 @@ import pytest
 
 from tests.builders import ACME, a_peer
 from wg_orchestrator.adapters.nats.claim import Claim
+from wg_orchestrator.adapters.nats.leases import Lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
-from wg_orchestrator.adapters.nats.snapshot import Lease, Snapshot
+from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.states import PRESENT, TRANSITIONS, Sight, State
 from wg_orchestrator.adapters.nats.tenants import Tenants
+from wg_orchestrator.domain.session import NO_SESSION, digest
+from wg_orchestrator.domain.stay import Stay, StayId
 
 LEASE = Lease(1, 0.0, settled=False)
+SESSION = digest("a session's secret")
 
 
 class Address:
@@ -33,9 +37,12 @@ class Address:
     def is_present(self) -> bool:
         return bool(self.tenants.get(ACME).stays)
 
-    def claim(self, node: str, session: str, peer: int = 1) -> None:
+    def claim(self, node: str, stay: str, peer: int = 1, turn: int | None = None) -> None:
+        """A claim of a session, if it has a turn."""
         self._sequence += 2
-        self.last = Claim(ACME, a_peer(peer, "100.64.0.1"), node, session, self._sequence)
+        session = NO_SESSION if turn is None else SESSION
+        held = Stay(StayId(stay), ACME, a_peer(peer, "100.64.0.1"), session, turn or 0)
+        self.last = Claim(held, node, self._sequence)
         self.ledger.see_claim(self.last)
 
     def end_lease(self, node: str) -> None:
@@ -48,7 +55,7 @@ def vacant(address: Address) -> None:
 
 
 def backed(address: Address) -> None:
-    address.ledger.want("me-1")
+    address.ledger.want((StayId("me-1"), 0))
     address.claim("me-1", "me-1")
 
 
@@ -63,6 +70,12 @@ def unbacked(address: Address) -> None:
     address.ledger.see_lease("me-2", LEASE, 50)
 
 
+def away(address: Address) -> None:
+    address.ledger.see_lease("them-1", LEASE, 60)
+    address.claim("them-1", "them-1", turn=3)
+    address.end_lease("them-1")
+
+
 def stale(address: Address) -> None:
     address.claim("dead-1", "dead-1")
 
@@ -72,11 +85,13 @@ STATES: dict[State, Callable[[Address], None]] = {
     State.BACKED: backed,
     State.GHOST: ghost,
     State.UNBACKED: unbacked,
+    State.AWAY: away,
     State.STALE: stale,
 }
 SIGHTS: dict[Sight, Callable[[Address], None]] = {
     Sight.CLAIM: lambda address: address.claim("you-1", "you-9", 2),
     Sight.UNWANTED: lambda address: address.claim("me-2" if "me-2" in address.ledger.leases else "me-1", "me-9", 2),
+    Sight.AWAY: lambda address: address.claim("gone-1", "gone-1", 2, turn=1),
     Sight.VOID: lambda address: address.claim("gone-1", "gone-1", 2),
     Sight.FREE: lambda address: address.claim("", "", 2),
     Sight.LAPSE: lambda address: address.claim("gone-1", "gone-1", 2),
@@ -88,8 +103,8 @@ def shown(state: State, sight: Sight) -> Address:
     address = Address()
     STATES[state](address)
     assert address.state() is state
-    if sight in (Sight.VOID, Sight.FREE) and state in (State.BACKED, State.UNBACKED):
-        address.ledger.unwant(address.ledger.claims_in(state)[0])  # Else it would be a lapse.
+    if sight in (Sight.VOID, Sight.FREE, Sight.AWAY) and state in (State.BACKED, State.UNBACKED):
+        address.ledger.unwant(address.ledger.claims_in(state)[0].life)  # Else it would be a lapse.
     SIGHTS[sight](address)
     return address
 
@@ -135,9 +150,9 @@ def test_a_key_whose_address_was_taken_before_its_void_claim_was_cleared_is_clea
     stale(address)
     void = address.last
     address.claim("you-1", "you-9", 2)
-    assert address.ledger.vacancies.covered_keys() == [void]
-    address.ledger.vacancies.forget_key(void)
-    assert address.ledger.vacancies.covered_keys() == []
+    assert address.ledger.covered_keys() == [void]
+    address.ledger.forget_key(void)
+    assert address.ledger.covered_keys() == []
 
 
 def test_a_peer_that_is_being_put_back_is_in_although_its_node_s_lease_was_not_heard_of() -> None:

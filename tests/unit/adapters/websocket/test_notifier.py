@@ -1,12 +1,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from tests.builders import a_peer, a_stay
+from tests.builders import a_peer, a_stay, a_tenant, apply, joined, left
 from tests.contracts.peer_notifier import Members as ContractMembers
 from tests.contracts.peer_notifier import PeerNotifierContract
 from wg_orchestrator.adapters.websocket.connection import Recipient
@@ -139,6 +140,37 @@ async def test_who_is_away_is_written_to_no_more_and_the_tenant_is_kept_until_it
     assert len(notifier._channels) == 1
     members.go(a_peer(1))
     assert (notifier._channels, away.closed_with) == ({}, None)
+
+
+async def test_an_event_that_is_not_numbered_is_the_whole_picture_for_those_that_go_by_revisions() -> None:
+    notifier, tenant = WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS), a_tenant()
+    recent, old = [RecordingConnection() for _ in range(2)], RecordingConnection()
+
+    def come(number: int, subscriber: Subscriber | None = None, is_numbered: bool = True) -> None:
+        event = joined(a_peer(number))
+        notifier.announce(replace(apply(tenant, event), is_numbered=is_numbered))
+        if subscriber is not None:
+            notifier.welcome(tenant, event.stay, subscriber)
+
+    come(1, Subscriber(recent[0], V2, "first"))
+    come(2, Subscriber(recent[1], V2, "second"))
+    come(3, Subscriber(old))
+    await flushed(notifier)
+    heard = [len(connection.messages()) for connection in recent]
+    come(4)  # Waits to be told when the next one comes, and is in the picture then.
+    come(5, is_numbered=False)
+    notifier.announce(apply(tenant, left(a_peer(4))))
+    await flushed(notifier)
+    come(6)
+    await flushed(notifier)
+    for secret, connection, before in zip(("first", "second"), recent, heard, strict=True):
+        welcome, *later = connection.messages()[before:]
+        assert (welcome["type"], welcome["session"], welcome["revision"]) == ("welcome", secret, 6)
+        others = {"100.64.0.1", "100.64.0.2", "100.64.0.3", "100.64.0.5"} - {welcome["virtual_ip"]}
+        assert {peer["virtual_ip"] for peer in welcome["peers"]} == others
+        assert [(told["type"], told["revision"]) for told in later] == [("joined", 7)]
+    assert len(old.messages()) == 1 + 4
+    assert notifier._channels[tenant.id].size() == 3
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
