@@ -37,13 +37,10 @@ class ServerContext:
         gate_limits: GateLimits,
         max_files: int,
         telemetry: Telemetry,
-        websockets: ASGIApp | None = None,
     ) -> None:
-        """`config` is loaded. `max_files` is how many files the process may have open. `websockets` is the application
-        for WebSockets; by default it is the one of `config`.
-        """
+        """`config` is loaded. `max_files` is how many files the process may have open."""
         self.config = config
-        self.app: ASGIApp = websockets or config.loaded_app
+        self.app: ASGIApp = config.loaded_app
         self.state = state
         self.limits = limits
         self.max_request_size = gate_limits.max_request_size

@@ -44,7 +44,7 @@ class Server(SignalledServer):
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         super().__init__(
             uvicorn.Config(
-                app := create_app(container),
+                create_app(container),
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -68,8 +68,6 @@ class Server(SignalledServer):
             limits,
             max_files,
             self._telemetry,
-            # WebSockets go past the framework's middleware: they don't need it, and it slows down each join.
-            websockets=app.router,
         )
         context.telemetry.watch("connections", "Connections, WebSockets or not yet", lambda: context.gate.open)
         context.telemetry.watch("tenants", "Tenants that have peers", container.tenants().count)

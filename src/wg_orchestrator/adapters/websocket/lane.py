@@ -89,7 +89,6 @@ class Lane(ABC):
             case PeerUpdated():
                 entry = self._entry(event.stay.peer)
                 self._roster.replace(key, entry)
-                self._own[len(self._pending)] = key
             case PeerLeft():
                 self._roster.remove(key)
             case PeerResumed():
@@ -98,6 +97,8 @@ class Lane(ABC):
                 assert_never(event)
         notice = self._notice(committed, entry)
         if notice is not None:
+            if isinstance(event, PeerUpdated):
+                self._own[len(self._pending)] = key
             self._pending.append(notice)
 
     def release(self, key: str) -> Recipient | None:

@@ -15,6 +15,7 @@ from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.domain.events import PeerUpdated
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -171,6 +172,22 @@ async def test_an_event_that_is_not_numbered_is_the_whole_picture_for_those_that
         assert [(told["type"], told["revision"]) for told in later] == [("joined", 7)]
     assert len(old.messages()) == 1 + 4
     assert notifier._channels[tenant.id].size() == 3
+
+
+async def test_a_v1_peer_whose_update_v1_can_not_say_misses_nothing_else() -> None:
+    notifier, tenant, peer = (
+        WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS),
+        a_tenant(),
+        RecordingConnection(),
+    )
+    event = joined(a_peer(1))
+    notifier.announce(apply(tenant, event))
+    notifier.welcome(tenant, event.stay, Subscriber(peer))
+    await flushed(notifier)
+    notifier.announce(apply(tenant, PeerUpdated(event.stay)))
+    notifier.announce(apply(tenant, joined(a_peer(2))))
+    await flushed(notifier)
+    assert [message.get("virtual_ip") for message in peer.messages()[1:]] == ["100.64.0.2"]
 
 
 async def test_a_tenant_that_nobody_is_connected_to_costs_nothing() -> None:
