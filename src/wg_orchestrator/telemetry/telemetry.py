@@ -1,7 +1,7 @@
 """How a part of the service says what happens in it: as log lines for people and as metrics for Prometheus."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -35,9 +35,12 @@ class Telemetry:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # Memory, open files, CPU.
 
-    def info(self, event: str, reason: str = "", **fields: object) -> None:
+    def info(
+        self, event: str, reason: str = "", more: Callable[[], Mapping[str, object]] | None = None, **fields: object
+    ) -> None:
+        """`more` is called for further fields, if there is a line."""
         if self._has_line(event, reason):
-            self._logger.info(event, **_given(reason), **fields)
+            self._logger.info(event, **_given(reason), **fields, **(more() if more is not None else {}))
 
     def warning(self, event: str, reason: str = "", **fields: object) -> None:
         if self._has_line(event, reason):

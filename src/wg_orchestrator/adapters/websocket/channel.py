@@ -48,10 +48,17 @@ class Channel:
 
     def is_needed(self) -> bool:
         """Whether there is anybody whom it has to tell something, now or later."""
-        return any(lane.is_needed() for lane in self._lanes.values())
+        # This is asked at each event, and `any` would take several times as long.
+        for lane in self._lanes.values():  # noqa: SIM110
+            if lane.is_needed():
+                return True
+        return False
 
     def has_news(self) -> bool:
-        return any(lane.has_news() for lane in self._lanes.values())
+        for lane in self._lanes.values():  # noqa: SIM110 - as above
+            if lane.has_news():
+                return True
+        return False
 
     def recipients(self) -> Iterator[Recipient]:
         for lane in self._lanes.values():

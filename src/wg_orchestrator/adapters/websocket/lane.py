@@ -110,7 +110,9 @@ class Lane(ABC):
 
     def set_out(self) -> int:
         """Make a flush of what is pending, and return how many notices that are. No other flush is under way."""
-        members, others = self._members.copy(), self._newcomers
+        count = len(self._pending)
+        members = self._members.copy()
+        others = {key: newcomer for key, newcomer in self._newcomers.items() if newcomer[1] < count}
         self._members.update((key, recipient) for key, (recipient, _) in self._newcomers.items())
         for key in self._own.values():
             if (recipient := members.pop(key, None)) is not None:

@@ -1,8 +1,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -93,13 +93,17 @@ class Sessions:
         """
         started = time.perf_counter()
         tenant_id = arrival.tenant_id
-        with self._under_way():
+        self._joining += 1
+        try:
             size = self._service.size(tenant_id)
             if size >= _LARGE:
                 await self._turnstile.enter(tenant_id, size)
             back = await self._resume(arrival)
             session = back or await self._come(arrival)
             self._connected.add(session)
+        finally:
+            self._joining -= 1
+            self._has_joined.set()
         try:
             if back is not None:
                 self._telemetry.back(tenant_id, session.stay.peer, session.source)
@@ -234,12 +238,3 @@ class Sessions:
                 await self._has_joined.wait()
             else:
                 await asyncio.wait(self._tasks)
-
-    @contextmanager
-    def _under_way(self) -> Iterator[None]:
-        self._joining += 1
-        try:
-            yield
-        finally:
-            self._joining -= 1
-            self._has_joined.set()

@@ -1,3 +1,5 @@
+from functools import partial
+
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -13,8 +15,9 @@ class Refusals:
     def refused(self, reason: str, source: str, tenant_id: str | None = None) -> None:
         """`reason` is one of a few fixed phrases, `source` where the connection came from."""
         self._refusals.labels(reason).inc()
-        tenant = {} if tenant_id is None else {"tenant": tenant_id}
-        self._telemetry.info("refused", reason, **tenant, source=source)
+        self._telemetry.info(
+            "refused", reason, lambda: {} if tenant_id is None else {"tenant": tenant_id}, source=source
+        )
 
 
 class PeerTelemetry(Refusals):
@@ -53,7 +56,7 @@ class PeerTelemetry(Refusals):
         self._peers.inc()
         self._joins.inc()
         self._join_seconds.observe(seconds)
-        self._telemetry.info("joined", tenant=tenant_id, **_peer(peer), source=source, peers=peers)
+        self._telemetry.info("joined", "", partial(_names, peer), tenant=tenant_id, source=source, peers=peers)
 
     def resumed(self, outcome: str) -> None:
         """Somebody asked to resume a session: it is `resumed`, `welcomed anew`, or there was none and it is `new`."""
@@ -62,12 +65,12 @@ class PeerTelemetry(Refusals):
     def back(self, tenant_id: TenantId, peer: Peer, source: str) -> None:
         """A peer has resumed its stay."""
         self._peers.inc()
-        self._telemetry.info("resumed", tenant=tenant_id, **_peer(peer), source=source)
+        self._telemetry.info("resumed", "", partial(_names, peer), tenant=tenant_id, source=source)
 
     def away(self, tenant_id: TenantId, peer: Peer, source: str, reason: str) -> None:
         """A peer's connection has ended, and it may come back."""
         self._peers.dec()
-        self._telemetry.info("away", reason, tenant=tenant_id, **_peer(peer), source=source)
+        self._telemetry.info("away", reason, partial(_names, peer), tenant=tenant_id, source=source)
 
     def are_away(self, peers: int) -> None:
         """So many peers are away now."""
@@ -88,7 +91,7 @@ class PeerTelemetry(Refusals):
         if not was_away:
             self._peers.dec()
         self._leaves.labels(reason).inc()
-        self._telemetry.info("left", reason, tenant=tenant_id, **_peer(peer), source=source, peers=peers)
+        self._telemetry.info("left", reason, partial(_names, peer), tenant=tenant_id, source=source, peers=peers)
 
     def failed(self, what: str, tenant_id: TenantId) -> None:
         """An exception that is being handled is a fault of ours."""
@@ -107,5 +110,5 @@ class PeerTelemetry(Refusals):
         self._flush_seconds.observe(seconds)
 
 
-def _peer(peer: Peer) -> dict[str, str]:
+def _names(peer: Peer) -> dict[str, str]:
     return {"virtual_ip": str(peer.virtual_ip), "name": peer.display_name}
