@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -241,8 +240,7 @@ async def test_a_service_that_asks_for_patience_gets_it() -> None:
 async def test_the_example_shows_who_is_there() -> None:
     async with running(grace=GRACE) as service, members(service, 1) as (one,):
         command = (sys.executable, str(EXAMPLE), service.url(), "laptop", a_key_text(2))
-        environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parents[1])}
-        example = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+        example = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         try:
             assert example.stdout is not None
             with anyio.fail_after(PATIENCE):
