@@ -1,15 +1,9 @@
-import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from bench import frames
 from bench.client import Client
+from bench.dialect import Change, Picture
 from bench.errors import BrokenPromise
-
-Picture = dict[str, tuple[str, str]]
-"""Who is in a tenant, as a client knows it: virtual IP to name and key."""
-
-_ENTRY = ["display_name", "public_key", "virtual_ip"]
 
 
 def counts(members: Iterable[Client]) -> None:
@@ -25,34 +19,16 @@ def addresses(members: Sequence[Client]) -> None:
         raise BrokenPromise("an address is held twice")
 
 
-class Change(NamedTuple):
-    """One notice, parsed. `peer` is None if it is of a leave."""
-
-    virtual_ip: str
-    peer: tuple[str, str] | None
-
-
 def told_in_full(client: Client) -> tuple[Picture, list[Change]]:
-    """What a sampled client was told: the welcome, and each notice. Shapes are those of protocol v1 to the letter."""
-    welcome = json.loads(client.welcome)
-    if list(welcome) != ["virtual_ip", "peers"] or any(list(entry) != _ENTRY for entry in welcome["peers"]):
-        raise BrokenPromise(f"{client.identity.name} got a welcome of a wrong shape")
-    picture = {entry["virtual_ip"]: (entry["display_name"], entry["public_key"]) for entry in welcome["peers"]}
-    if len(picture) != len(welcome["peers"]) or client.virtual_ip in picture:
-        raise BrokenPromise(f"{client.identity.name} got a welcome that lists an address twice, or its own")
+    """What a sampled client was told: the welcome, and each notice."""
     try:
-        return picture, [_change(text) for text in frames.texts(b"".join(client.raw or ()))]
+        picture = client.dialect.picture(client.welcome)
+        changes = [client.dialect.change(text) for text in frames.texts(b"".join(client.raw or ()))]
     except ValueError as error:
-        raise BrokenPromise(f"{client.identity.name} got what is no notice: {error}") from error
-
-
-def _change(text: bytes) -> Change:
-    notice = json.loads(text)
-    if list(notice) == ["removed_peer"]:
-        return Change(notice["removed_peer"], None)
-    if list(notice) == _ENTRY:
-        return Change(notice["virtual_ip"], (notice["display_name"], notice["public_key"]))
-    raise ValueError(text)
+        raise BrokenPromise(f"{client.identity.name} got what is no welcome, or no notice: {error}") from error
+    if len(changes) != client.notices:
+        raise BrokenPromise(f"{client.identity.name} got {len(changes)} notices, and {client.notices} were counted")
+    return picture, changes
 
 
 def apply(picture: Picture, change: Change, who: str) -> None:

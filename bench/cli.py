@@ -9,6 +9,7 @@ from bench.contenders import BESIDE, CONTENDERS
 from bench.errors import BrokenPromise
 from bench.long_workloads import Growth, Idle
 from bench.node_workloads import NodesAdmissions, NodesQuiet
+from bench.outages import Restart, RollingRestart
 from bench.plot import plot_growth
 from bench.progress import Progress
 from bench.report import WIDTH, print_report
@@ -17,8 +18,6 @@ from bench.run import measure
 from bench.server import Server, prepare_this_process
 from bench.two_tenants import TwoTenants
 from bench.workloads import Admissions, Quiet, Return, Storm, Workload
-
-_NAMES = ("storm", "quiet", "admissions", "return", "growth", "idle", "two-tenants", "nodes-admissions", "nodes-quiet")
 
 
 def _workloads(hold: float) -> list[Workload]:
@@ -32,6 +31,8 @@ def _workloads(hold: float) -> list[Workload]:
         TwoTenants(),
         NodesAdmissions(),
         NodesQuiet(),
+        Restart(),
+        RollingRestart(),
     ]
 
 
@@ -47,7 +48,12 @@ def _quick_workloads() -> list[Workload]:
         TwoTenants(members=300, few=5, clients=4, rounds=5),
         NodesAdmissions(tenants=20, size=10),
         NodesQuiet(members=20, rounds=10),
+        Restart(tenants=5, size=20),
+        RollingRestart(tenants=5, size=20, rounds=4, settle=0.2),
     ]
+
+
+_NAMES = tuple(workload.name for workload in _workloads(0.0))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -2,6 +2,7 @@ import socket
 from collections.abc import Callable
 from enum import Enum, auto
 
+from bench.dialect import V1, Dialect, Place
 from bench.identity import Identity
 
 
@@ -12,6 +13,8 @@ class State(Enum):
     JOINING = auto()
     MEMBER = auto()
     LEAVING = auto()
+    CLOSING = auto()
+    """It is about to be closed by the service, and will answer that."""
     GONE = auto()
 
 
@@ -24,7 +27,9 @@ class Client:
 
     __slots__ = (
         "asked_at",
+        "before",
         "commas",
+        "dialect",
         "identity",
         "node",
         "notices",
@@ -32,6 +37,7 @@ class Client:
         "on_member",
         "owed",
         "pending",
+        "place",
         "raw",
         "receive",
         "sock",
@@ -48,6 +54,8 @@ class Client:
         identity: Identity,
         tenant: str,
         *,
+        dialect: Dialect = V1,
+        before: Place | None = None,
         node: int = 0,
         sampled: bool = False,
         on_member: Callable[["Client"], None] = nothing,
@@ -55,6 +63,11 @@ class Client:
     ) -> None:
         self.identity = identity
         self.tenant = tenant
+        self.dialect = dialect
+        self.before = before
+        """The place that it comes back to; None if it is new."""
+        self.place = before
+        """What its first message said."""
         self.node = node
         """Which of the crowd's ports it connects to."""
         self.on_member = on_member
@@ -82,5 +95,5 @@ class Client:
     @property
     def size(self) -> int:
         """How many peers this member knows of. Needs a crowd that counts joins."""
-        joins = self.commas // 2
+        joins = self.dialect.joins(self.commas, self.notices)
         return self.welcomed + joins - (self.notices - joins)

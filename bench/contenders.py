@@ -1,13 +1,15 @@
 from collections.abc import Callable
 from functools import partial
 
-from bench.nodes import Nodes
-from bench.server import Beside, Server
+from bench.nodes import Nodes, NodesWithV2
+from bench.server import Beside, Server, WithBoth, WithV2
 
 SERVICE = ("-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning")
 """The service as it comes; options may follow."""
 
 OURS, BESIDE, TWO_NODES = "ours", "ours-beside", "ours-two-nodes"
+V2, BOTH, TWO_NODES_V2 = "ours-v2", "ours-v1-and-v2", "ours-two-nodes-v2"
+"""The same, with clients that speak protocol v2, and with clients that speak one or the other."""
 _OURS = (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000", "--max-handshake-rate", "0")
 _PLAIN_UVICORN = (
     "-m", "uvicorn", "--factory", "wg_orchestrator.app:create_app", "--host", "127.0.0.1", "--port", "{port}",
@@ -16,8 +18,11 @@ _PLAIN_UVICORN = (
 
 CONTENDERS: dict[str, Callable[[], Server]] = {
     OURS: partial(Server, _OURS),
+    V2: partial(WithV2, _OURS),
+    BOTH: partial(WithBoth, _OURS),
     BESIDE: partial(Beside, _OURS),
     TWO_NODES: partial(Nodes, _OURS, 2),
+    TWO_NODES_V2: partial(NodesWithV2, _OURS, 2),
     "ours-plain-uvicorn": partial(Server, _PLAIN_UVICORN),
     "fastapi-gather": partial(Server, ("-m", "bench.rivals.fastapi_gather", "{port}")),
     "websockets-broadcast": partial(Server, ("-m", "bench.rivals.websockets_broadcast", "{port}")),
@@ -26,4 +31,4 @@ CONTENDERS: dict[str, Callable[[], Server]] = {
 }
 """Who is compared, each with what starts it. Ratios are to the first one that takes part."""
 
-ALONE = tuple(name for name in CONTENDERS if name != TWO_NODES)
+ALONE = tuple(name for name in CONTENDERS if name not in (TWO_NODES, TWO_NODES_V2))

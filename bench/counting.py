@@ -1,16 +1,17 @@
 """Counting frames without walking through them.
 
-Every notice is ASCII and has less than 126 bytes, so in a stream of notices a byte of 0x80 or more is the first byte
-of a frame: 0x81 that of a text frame, 0x88 of a close, 0x89 of a ping. Counting one byte is what `bytes.count` does
-at gigabytes a second, wherever the stream happens to be cut. Control frames are rare (a ping every few seconds) and
-their payload may hold any byte, so they are cut out first, where there are any.
+Every notice is ASCII. In v1 it has less than 126 bytes, so in a stream of notices a byte of 0x80 or more is the first
+byte of a frame: 0x81 that of a text frame, 0x88 of a close, 0x89 of a ping. In v2 that of a leave has less than 126
+bytes, too, and that of a join 170 to 220: so none of the three is in its length either. Counting one byte is what
+`bytes.count` does at gigabytes a second, wherever the stream happens to be cut. Control frames are rare (a ping every
+few seconds) and their payload may hold any byte, so they are cut out first, where there are any.
 """
 
 NOTICE = b"\x81"
 CLOSE = b"\x88"
 PING = b"\x89"
 COMMA = b","
-"""A notice of a join has two of them, that of a leave has none, and nothing else in either has any."""
+"""Those in a notice say whether it is of a join or of a leave: see `Dialect.commas`."""
 
 
 def cut_out_controls(data: bytes) -> tuple[bytes, list[tuple[int, bytes]], bytes]:

@@ -58,6 +58,10 @@ class Crowd:
         self._retries: list[tuple[float, Client]] = []
         self.notices = 0
         self.admitted = 0
+        self.resumed = 0
+        """Those among `admitted` who keep the picture that they had."""
+        self.last_admitted = 0.0
+        """When one was admitted last, as `time.perf_counter` has it."""
         self.listed = 0
         """Peers in all welcomes."""
         self.refused = 0
@@ -90,6 +94,10 @@ class Crowd:
         """Say goodbye in order. What is still received counts for nothing; `on_gone` follows."""
         client.state = State.LEAVING
         client.sock.send(frames.CLOSE_1000)
+
+    def await_close(self, client: Client) -> None:
+        """The service is about to close it. It answers that, and `on_gone` follows."""
+        client.state = State.CLOSING
 
     def hang_up(self, client: Client) -> None:
         """Leave without a word: a FIN and no close frame. `on_gone` follows when the server has ended it, too."""
@@ -206,7 +214,13 @@ class Crowd:
             return
         except ConnectionResetError:
             data = b""
-        if client.state is State.LEAVING:
+        if client.state is State.CLOSING:
+            if CLOSE in data or not data:
+                if data:
+                    client.sock.send(frames.CLOSE_1012)
+                self._forget(client)
+                client.on_gone(client)
+        elif client.state is State.LEAVING:
             if not data:
                 self._forget(client)
                 client.on_gone(client)
@@ -232,7 +246,7 @@ class Crowd:
         self._ask(client)
 
     def _ask(self, client: Client) -> None:
-        client.sock.send(frames.handshake(client.tenant, self._ports[client.node]))
+        client.sock.send(frames.handshake(client.tenant, self._ports[client.node], client.dialect.subprotocol))
         client.state = State.HANDSHAKE
 
     def _shake_hands(self, client: Client) -> None:
@@ -247,7 +261,7 @@ class Crowd:
         client.pending = rest
         client.state = State.JOINING
         self.asked_at = client.asked_at = time.time()
-        client.sock.send(client.identity.join)
+        client.sock.send(client.dialect.join(client.identity, client.before))
 
     def _join(self, client: Client) -> None:
         while (frame := frames.first(client.pending)) is not None:
@@ -261,15 +275,21 @@ class Crowd:
                 if client.state is not State.JOINING:
                     return
                 continue
-            _, key, _, client.virtual_ip, _ = payload.decode().split('"', 4)
-            if key != "virtual_ip":
-                raise BrokenPromise(f"{client.identity.name} was not welcomed but told {payload[:80]!r}")
-            client.welcomed = payload.count(b'"virtual_ip"') - 1
+            try:
+                client.place = place = client.dialect.place(payload)
+            except ValueError as error:
+                raise BrokenPromise(f"{client.identity.name} was not welcomed but told {payload[:80]!r}") from error
+            client.virtual_ip = place.virtual_ip
+            if place.listed is not None:
+                client.welcomed = place.listed
+                self.listed += place.listed
+            else:
+                self.resumed += 1
             if client.raw is not None:
                 client.welcome = payload
             client.state = State.MEMBER
             self.admitted += 1
-            self.listed += client.welcomed
+            self.last_admitted = time.perf_counter()
             if rest:
                 self._member(client, rest)
             client.on_member(client)

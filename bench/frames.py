@@ -21,13 +21,15 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 CLOSE_1000 = masked(CLOSE, struct.pack("!H", 1000))
+CLOSE_1012 = masked(CLOSE, struct.pack("!H", 1012))
 
 
-def handshake(tenant: str, port: int) -> bytes:
-    """The opening request for v1: no extensions, no subprotocol."""
+def handshake(tenant: str, port: int, subprotocol: str = "") -> bytes:
+    """The opening request, without extensions."""
+    asked_for = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
         f"GET /tenants/{tenant} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {b64encode(os.urandom(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        f"Sec-WebSocket-Key: {b64encode(os.urandom(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n{asked_for}\r\n"
     ).encode()
 
 

@@ -1,9 +1,11 @@
 import http.client
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.dialect import V2
 from bench.errors import BrokenPromise
 from bench.server import HOST, Server, cpu_seconds
 from harness.nats_server import NatsServer
@@ -36,6 +38,21 @@ class Nodes(Server):
             self.stop()
             raise
 
+    def signal_node(self, node: int, what: signal.Signals) -> None:
+        self._node(node).signal(what)
+
+    def await_node_end(self, node: int) -> None:
+        """Wait until one of them has ended."""
+        self._node(node).await_end()
+
+    def begin_node(self, node: int) -> None:
+        """Start one again that has ended, and wait until it is ready."""
+        self._node(node).begin()
+        _await_ready(self._node(node))
+
+    def _node(self, node: int) -> Server:
+        return self if node == 0 else self._others[node - 1]
+
     @property
     def cpu_seconds(self) -> float:
         """Of all nodes, without that of NATS."""
@@ -63,6 +80,12 @@ class Nodes(Server):
         super().stop()
         self._nats.kill()
         self._folder.cleanup()
+
+
+class NodesWithV2(Nodes):
+    """The same with clients of protocol v2."""
+
+    speaks = (V2,)
 
 
 def _await_ready(server: Server) -> None:

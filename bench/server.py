@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from bench.dialect import V1, V2, Dialect
 from bench.errors import BrokenPromise
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,8 @@ class Server:
     """A server under test: a process of its own on a core of its own, killed at the end."""
 
     core = 0
+    speaks: tuple[Dialect, ...] = (V1,)
+    """What its clients speak, in turns."""
     beside: Path | None = None
     """The checkout whose sources run instead of these where a server is `Beside`."""
 
@@ -54,15 +57,9 @@ class Server:
         environment = {**os.environ, "PYTHONPATH": f"{self._root()}{os.pathsep}{self._root() / 'src'}"}
         environment["WG_ORCHESTRATOR_LOG_LEVEL"] = "warning"  # The rivals log nothing at all.
         environment |= {f"WG_ORCHESTRATOR_{name.upper()}": str(value) for name, value in (settings or {}).items()}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the commands are in contenders.py
-                [sys.executable, *(word.format(port=self.port) for word in command)],
-                cwd=self._directory.name,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        os.sched_setaffinity(self._process.pid, {self.core})
+        self._command = [sys.executable, *(word.format(port=self.port) for word in command)]
+        self._environment = environment
+        self._start()
         try:
             self._await_port()
         except BaseException:
@@ -71,6 +68,13 @@ class Server:
 
     def _root(self) -> Path:
         return ROOT
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the commands are in contenders.py
+                self._command, cwd=self._directory.name, env=self._environment, stdout=log, stderr=log
+            )
+        os.sched_setaffinity(self._process.pid, {self.core})
 
     @property
     def cpu_seconds(self) -> float:
@@ -121,6 +125,18 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
+    def signal(self, what: signal.Signals) -> None:
+        self._process.send_signal(what)
+
+    def await_end(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+
+    def begin(self) -> None:
+        """Start it again on its port, and wait until it listens."""
+        self._start()
+        self._await_port()
+
     def _await_port(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
@@ -140,3 +156,15 @@ class Beside(Server):
         if self.beside is None:
             raise BrokenPromise("no other checkout was named: --beside")
         return self.beside
+
+
+class WithV2(Server):
+    """The same with clients of protocol v2."""
+
+    speaks = (V2,)
+
+
+class WithBoth(Server):
+    """The same with clients of both."""
+
+    speaks = (V1, V2)

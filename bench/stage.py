@@ -5,6 +5,7 @@ from typing import NamedTuple
 from bench import checks
 from bench.client import Client
 from bench.crowd import Crowd
+from bench.dialect import Dialect
 from bench.errors import BrokenPromise, NotReached
 from bench.identity import Identity, identity
 from bench.server import Server
@@ -66,7 +67,10 @@ class Stage:
             if number < tenants * size:
                 sample = number % tenants < _SAMPLED and number // tenants % stride == 0
                 where, node = tenant(number % tenants), (number % tenants + number // tenants) % nodes
-                members.append(Client(identity(number), where, node=node, sampled=sample, on_member=connect_next))
+                dialect = self.dialect(number // tenants)
+                members.append(
+                    Client(identity(number), where, dialect=dialect, node=node, sampled=sample, on_member=connect_next)
+                )
                 crowd.connect(members[-1])
 
         def full() -> bool:
@@ -99,7 +103,8 @@ class Stage:
         def come(who: Identity) -> None:
             sample = sampled[0] < _SAMPLED_PASSERS_BY and len(came) >= 3 * sampled[0]
             sampled[0] += sample
-            crowd.connect(Client(who, tenant(0), sampled=sample, on_member=go, on_gone=gone))
+            dialect = self.dialect(who.number)
+            crowd.connect(Client(who, tenant(0), dialect=dialect, sampled=sample, on_member=go, on_gone=gone))
 
         def go(client: Client) -> None:
             came.append(client)
@@ -127,6 +132,11 @@ class Stage:
             member.owed += 2 * len(came)
         self.check_counts()
         return Churn(len(came), deliveries, cpu)
+
+    def dialect(self, number: int) -> Dialect:
+        """What the client of that number speaks."""
+        speaks = self.server.speaks
+        return speaks[number % len(speaks)]
 
     def check_counts(self) -> None:
         checks.counts(self.members)

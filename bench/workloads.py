@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from bench import checks
 from bench.client import Client
-from bench.contenders import ALONE
+from bench.contenders import ALONE, BOTH
 from bench.crowd import Crowd, nobody
+from bench.dialect import V2
 from bench.errors import BrokenPromise
 from bench.figure import Figure, Sample, percentiles
 from bench.identity import identity
+from bench.returning import all_resumed, come_back
 from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
 
 _AT_ONCE = 256
@@ -101,6 +103,7 @@ class Quiet(Workload):
         client = Client(
             identity(CHURNERS_FROM + number % 8),
             tenant(0),
+            dialect=stage.dialect(number),
             sampled=number % 50 == 0,
             on_gone=lambda _: left.__setitem__(0, True),
         )
@@ -149,9 +152,11 @@ class Return(Workload):
     at_once: int = 1000
     """Handshakes under way at a time: fewer than a backlog holds, or lost SYNs would be what is measured."""
     name = "return"
+    contenders = tuple(name for name in ALONE if name != BOTH)
 
     def __post_init__(self) -> None:
-        self.title = f"return: {self.tenants * self.size:,} peers in {self.tenants} tenants cut off at once, all back"
+        peers = f"{self.tenants * self.size:,} peers in {self.tenants} tenants"
+        self.title = f"return: {peers} cut off at once, all back (v2: resumed)"
         self.figures = (
             Figure("seconds", "seconds until all know all", more_is_better=False),
             Figure("cpu", "CPU-seconds", more_is_better=False),
@@ -167,19 +172,13 @@ class Return(Workload):
         cpu, began = stage.server.cpu_seconds, time.perf_counter()
         for member in cut:
             crowd.cut(member)
-        waiting = iter(cut)
-
-        def back(_: Client | None = None) -> None:
-            if (old := next(waiting, None)) is not None:
-                client = Client(old.identity, old.tenant, sampled=old.raw is not None, on_member=back)
-                stage.members.append(client)
-                crowd.connect(client)
-
-        for _ in range(self.at_once):
-            back()
-        took, cpu = self._all_know_all(stage, crowd.admitted + len(cut)), stage.server.cpu_seconds - cpu
+        admitted, resumes = crowd.admitted + len(cut), stage.server.speaks == (V2,)
+        come_back(stage, cut, self.at_once)
+        took = all_resumed(stage, admitted) if resumes else self._all_know_all(stage, admitted)
+        cpu = stage.server.cpu_seconds - cpu
         checks.addresses(stage.members)
-        stage.check_in_full(self.tenants)
+        if not resumes:
+            stage.check_in_full(self.tenants)
         yield {"seconds": took - began, "cpu": cpu}
 
     def _all_know_all(self, stage: Stage, admitted: int) -> float:

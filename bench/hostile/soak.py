@@ -8,9 +8,9 @@ from http.client import HTTPConnection
 from typing import NamedTuple
 
 from bench import checks
-from bench.checks import Picture
 from bench.client import Client
 from bench.crowd import Crowd
+from bench.dialect import Picture
 from bench.errors import BrokenPromise
 from bench.hostile.scenario import MB, Outcome, Scenario
 from bench.hostile.trend import slope, steepest

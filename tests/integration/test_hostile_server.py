@@ -53,12 +53,15 @@ def answers(response: bytes) -> Script:
     return script
 
 
-async def open_websocket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def open_websocket(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subprotocol: str | None = None
+) -> None:
+    selected = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     (key,) = [line.split(": ")[1] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key: ")]
     writer.write(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{selected}\r\n".encode()
     )
 
 

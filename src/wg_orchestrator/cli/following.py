@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import aclosing, nullcontext
 
 import click
 
@@ -11,17 +12,22 @@ from wg_orchestrator.client import (
     JoinRefused,
     KeyPair,
     Limits,
+    Member,
     Message,
     Roster,
     TryAgainLater,
     keep_following,
 )
-from wg_orchestrator.client.screen import RosterScreen
+from wg_orchestrator.client.screen import RosterScreen, Screen
+from wg_orchestrator.client.story import Story
+from wg_orchestrator.client.story import as_json as story_line
 from wg_orchestrator.client.terminal import visible
 from wg_orchestrator.wire.v1 import as_text
 
 
-def show_tenant(url: str, name: str, public_key: str | None, as_json: bool, limits: Limits | None) -> None:
+def show_tenant(
+    url: str, name: str, public_key: str | None, protocol: str, as_json: bool, limits: Limits | None
+) -> None:
     """Show who is in the tenant, until Ctrl-C. `limits` are the client's own if they are None."""
     limits = limits or Limits()
     if public_key is None:
@@ -29,7 +35,9 @@ def show_tenant(url: str, name: str, public_key: str | None, as_json: bool, limi
         public_key = pair.public
         click.echo(f"private key {pair.private}\npublic key  {pair.public}", err=True)
     try:
-        if as_json:
+        if protocol == "v2":
+            _show_v2(Member(url, name, public_key, limits=limits), url, as_json)
+        elif as_json:
             asyncio.run(keep_following(url, name, public_key, _print_line, _print_note, limits))
         else:
             with RosterScreen(url, roster=Roster(limits.max_peers)) as screen:
@@ -42,6 +50,22 @@ def show_tenant(url: str, name: str, public_key: str | None, as_json: bool, limi
         raise  # click ends without a word.
     except OSError as error:
         fail(f"can't write: {error.strerror}", 1)
+
+
+def _show_v2(member: Member, url: str, as_json: bool) -> None:
+    with Screen(url, member.picture.peers_now) if not as_json else nullcontext() as screen:
+        asyncio.run(_follow(member, screen))
+
+
+async def _follow(member: Member, screen: Screen | None) -> None:
+    story = Story()
+    async with aclosing(member.follow()) as events:
+        async for event in events:
+            if screen is not None:
+                story.tell(event, screen)
+            else:
+                click.echo(story_line(event))
+                sys.stdout.flush()
 
 
 def _print_line(message: Message) -> None:

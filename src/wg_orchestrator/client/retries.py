@@ -1,24 +1,12 @@
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 
 import anyio
 
-from wg_orchestrator.client.client import Limits, TryAgainLater, follow
+from wg_orchestrator.client.client import follow
+from wg_orchestrator.client.connecting import Limits, TryAgainLater
+from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.wire.v1 import Message, Welcome
-
-FIRST_RETRY_DELAY = 1.0
-MAX_RETRY_DELAY = 30.0
-
-
-def retry_delays() -> Iterator[float]:
-    """Seconds to wait before each attempt after the first. They grow exponentially, with full jitter, so that not all
-    clients of a service that has restarted come back at the same moment.
-    """
-    ceiling = FIRST_RETRY_DELAY
-    while True:
-        yield random.uniform(0, ceiling)
-        ceiling = min(2 * ceiling, MAX_RETRY_DELAY)
 
 
 async def keep_following(
@@ -44,6 +32,6 @@ async def keep_following(
         except TryAgainLater as error:
             if not joined:
                 raise
-            delay = next(delays)
+            delay = error.wait + next(delays)
             note(f"{error}; trying again in {delay:.1f} s")
             await anyio.sleep(delay)

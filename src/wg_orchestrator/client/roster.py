@@ -1,3 +1,5 @@
+from collections.abc import Collection
+
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.domain.peer import Peer, VirtualIP
 from wg_orchestrator.wire.v1 import MAX_PEERS, BadMessage, Joined, Left, Message, Welcome
@@ -12,6 +14,9 @@ class Roster:
         self.peers: dict[VirtualIP, Peer] = {}
         """The others."""
         self._max_peers = max_peers
+
+    def peers_now(self) -> Collection[Peer]:
+        return self.peers.values()
 
     def apply(self, message: Message) -> None:
         """Apply one message of the service. Raises BadMessage if it contradicts the picture, or would make

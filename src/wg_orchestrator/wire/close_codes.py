@@ -23,6 +23,11 @@ MALFORMED_MESSAGE = Close(4504, "malformed message")
 SUPERSEDED = Close(4505, "superseded")
 REVOKED = Close(4506, "revoked")
 
+FIRST_FINAL = 4500
+"""The first of the codes after which a client must not come back by itself."""
+PUT_OUT_BY_OPERATOR = 4509
+"""The one of them after which it may."""
+
 REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.InvalidDisplayName: BAD_DISPLAY_NAME,
     errors.InvalidPublicKey: BAD_PUBLIC_KEY,

@@ -1,6 +1,6 @@
 import itertools
 
-from wg_orchestrator.client.retries import MAX_RETRY_DELAY, retry_delays
+from wg_orchestrator.client.delays import MAX_RETRY_DELAY, retry_delays
 
 
 def test_retries_come_later_and_later_within_a_bound() -> None:

@@ -9,7 +9,7 @@ from wg_orchestrator.adapters.websocket.flush import Flushed
 from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.events import Committed
+from wg_orchestrator.domain.events import Committed, PeerResumed
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -96,7 +96,8 @@ class WebSocketPeerNotifier:
         except Exception:
             self._fail(channel)
             return
-        if not channel.is_needed():
+        # Who resumes its stay is welcomed next, and has to find what was kept for it.
+        if not channel.is_needed() and not isinstance(event, PeerResumed):
             del self._channels[channel.tenant_id]
 
     def _schedule(self, channel: Channel) -> None:
