@@ -6,10 +6,11 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
 from harness.keys import a_key_text
-from tests.integration.service import Client, Service, running
+from tests.integration.service import Client, RawClient, Service, join_message, running
 from tests.integration.v2_client import V2, V2Client, join_v2
 
 GRACE = 30
@@ -350,3 +351,31 @@ async def test_no_secret_of_a_session_is_in_the_log(capfd: pytest.CaptureFixture
         await V2Client.join(service, 2, resume={"session": again.session, "revision": 1})
     out, err = capfd.readouterr()
     assert peer.session not in out + err
+
+
+async def recorded(version: str) -> list[tuple[int, bytes]]:
+    """The frames that a v1 peer gets in a tenant where peers of this version come, change and go."""
+    async with running(grace=0, update_interval=0.01) as service:
+        before = await _peer(service, version, 1)
+        watcher = await RawClient.open(service)
+        watcher.send(Opcode.TEXT, join_message(2).encode())
+        frames = [await watcher.read_frame()]
+        for number in (3, 4):
+            peer = await _peer(service, version, number)
+            if isinstance(peer, V2Client):
+                await peer.say({"type": "update", "display_name": f"other-{number}", "endpoints": ["10.0.0.7:1"]})
+                while isinstance(before, V2Client) and (await before.hear())["type"] != "updated":
+                    pass
+            await peer.websocket.close()
+        await before.websocket.close()
+        return frames + [await watcher.read_frame() for _ in range(5)]
+
+
+async def _peer(service: Service, version: str, number: int) -> Client | V2Client:
+    return await (V2Client if version == "v2" else Client).join(service, number)
+
+
+async def test_a_v1_peer_gets_the_same_bytes_whatever_the_others_speak() -> None:
+    frames = await recorded("v1")
+    assert frames == await recorded("v2")
+    assert len(set(frames)) == len(frames)
