@@ -114,8 +114,8 @@ class Trials:
                     await anyio.sleep(0.02)
 
     async def _leaders_apart(self) -> tuple[str, str]:
-        """The names of the servers that lead the stream and the cluster, once all replicas are current and these are two
-        servers.
+        """The names of the servers that lead the stream and the cluster, once all replicas are current and these are
+        two servers.
         """
         with anyio.fail_after(PATIENCE):
             while True:
