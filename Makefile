@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test bench hostile soak chaos autobahn check format lock matrix clean
 
-help: ## Show what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set up the environment in .venv
@@ -21,26 +21,26 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 run: install ## Serve on port 8000
 	@exec $(BIN)/wg-orchestrator serve
 
-demo: install ## A service and a few peers that come and go, on one screen
+demo: install ## Show a service, and a few peers that join and leave, on one screen
 	@exec $(BIN)/wg-orchestrator demo
 
 test: install ## Run all tests
 	$(BIN)/pytest
 
-bench: $(VENV)/.bench ## Measure it beside others that do the same job (an hour; BENCH=… for a part)
+bench: $(VENV)/.bench ## Measure it and other servers that do the same job (more than an hour; BENCH=… for a part)
 	$(BIN)/python -m bench $(BENCH)
 
 $(VENV)/.bench: $(INSTALLED) requirements/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
-hostile: install ## Stall, flood and dribble, and measure what other peers feel of it (five minutes; HOSTILE=… for a part)
+hostile: install ## Attack it, and measure how other peers are affected (five minutes; HOSTILE=… for a part)
 	$(BIN)/python -m bench.hostile $(HOSTILE)
 
-soak: install ## A million joins and leaves in one process: does it leak? (five minutes; SOAK=… for fewer)
+soak: install ## Look for leaks, with a million joins and leaves in one process (five minutes; SOAK=… for fewer)
 	$(BIN)/python -m bench.hostile --scenario soak --json bench/results/soak.json $(SOAK)
 
-chaos: install ## Kill, stop and cut off a cluster's processes and lose its store, under 100,000 joins and leaves (CHAOS=… for options)
+chaos: install ## Kill, stop and cut off a cluster's processes, and lose its store, under load (CHAOS=… for options)
 	$(BIN)/python -m tests.cluster $(CHAOS)
 
 autobahn: install ## Run Autobahn's RFC 6455 conformance suite (needs Python 2.7)
@@ -53,7 +53,7 @@ check: install ## Check format, lint, types, architecture and documents
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/test_documents.py
 
-format: install ## Format the code, and fix what lint can fix
+format: install ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -65,8 +65,8 @@ lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 		--constraint requirements/dev.txt pyproject.toml --extra nats --group bench --output-file requirements/bench.txt
 
-matrix: ## Run the tests on each Python there is, and once with the oldest versions that pyproject.toml allows (needs uv)
+matrix: ## Run the tests on each Python that uv finds, and once with the oldest dependencies (needs uv)
 	.ci/matrix
 
-clean: ## Remove what the other targets made
+clean: ## Remove what the other targets have made
 	rm -rf $(VENV) bench/results .matrix .autobahn .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build

@@ -1,1 +1,1 @@
-"""Measures the service beside others that do the same job, on the same machine, in the same run: `python -m bench`."""
+"""Measures the service and other servers that do the same job, on one machine, in one run: `python -m bench`."""

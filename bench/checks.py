@@ -7,7 +7,7 @@ from bench.errors import BrokenPromise
 
 
 def counts(members: Iterable[Client]) -> None:
-    """Each of `members` has got exactly the number of notices that it is owed."""
+    """Each of `members` has got exactly as many notices as it should."""
     for member in members:
         if member.notices != member.owed:
             raise BrokenPromise(f"{member.identity.name} was owed {member.owed} notices and got {member.notices}")
@@ -20,7 +20,7 @@ def addresses(members: Sequence[Client]) -> None:
 
 
 def told_in_full(client: Client) -> tuple[Picture, list[Change]]:
-    """What a sampled client was told: the welcome, and each notice."""
+    """What a sampled client was told: the picture of its welcome, and each notice."""
     try:
         picture = client.dialect.picture(client.welcome)
         changes = [client.dialect.change(text) for text in frames.texts(b"".join(client.raw or ()))]
@@ -32,7 +32,9 @@ def told_in_full(client: Client) -> tuple[Picture, list[Change]]:
 
 
 def apply(picture: Picture, change: Change, who: str) -> None:
-    """Raises BrokenPromise for a peer that is announced though it is there, or removed though it is not."""
+    """Apply the change to the picture. Raises BrokenPromise if it announces a peer that the picture has, or removes one
+    that the picture does not have.
+    """
     if change.peer is None:
         if picture.pop(change.virtual_ip, None) is None:
             raise BrokenPromise(f"{who} was told that {change.virtual_ip} left, which it did not know")
@@ -43,11 +45,12 @@ def apply(picture: Picture, change: Change, who: str) -> None:
 
 
 def tenant_in_full(members: Sequence[Client], *, passers_by: Sequence[Client] = ()) -> None:
-    """The sampled members' pictures are the truth, and all saw one order.
+    """The pictures of the sampled members are the truth, and they were told of all changes in one order.
 
-    `members` are all who are in the tenant at the end. `passers_by` were in it for a while meanwhile, in the order in
-    which each identity came: the size of each one's welcome has to fit the moment it came, it has to have got no
-    more than happened until it left, and a sampled one exactly that, in order.
+    `members` are all who are in the tenant at the end. `passers_by` joined and left meanwhile; clients of one identity
+    are in the order in which they joined. The welcome of each of them must have the size that the tenant had at that
+    moment. It must not have got more notices than there were until it left. A sampled one must have got exactly the
+    right ones, in order.
     """
     told = [(*told_in_full(member), member) for member in members if member.raw is not None]
     told.sort(key=lambda entry: -len(entry[1]))
@@ -87,7 +90,7 @@ def _passers_by(eldest: Client, picture: Picture, log: list[Change], passers_by:
 
 
 def _passer_by(client: Client, virtual_ip: str, picture: Picture, log: list[Change], eldest: Client) -> None:
-    """`client` joined when `eldest` knew `picture`, and `log` is what came next."""
+    """Check one that came and went. It joined when `eldest` knew `picture`. `log` is what it must have been told."""
     name = client.identity.name
     if client.virtual_ip != virtual_ip:
         raise BrokenPromise(f"{name} was told {client.virtual_ip}, the others {virtual_ip}")

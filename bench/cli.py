@@ -37,7 +37,7 @@ def _workloads(hold: float) -> list[Workload]:
 
 
 def _quick_workloads() -> list[Workload]:
-    """The same in small, for a test that all of it works. The figures mean little."""
+    """The same workloads, but small: a test that all of them work. The figures mean little."""
     return [
         Storm(members=100, clients=16, seconds=0.3),
         Quiet(members=100, rounds=10),
@@ -57,19 +57,27 @@ _NAMES = tuple(workload.name for workload in _workloads(0.0))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--workload", "names", multiple=True, type=click.Choice(_NAMES), help="Only this one; may be repeated.")
-@click.option("--server", "servers", multiple=True, type=click.Choice(list(CONTENDERS)), help="Likewise.")
+@click.option(
+    "--workload", "names", multiple=True, type=click.Choice(_NAMES), help="Run only this workload; may be repeated."
+)
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    type=click.Choice(list(CONTENDERS)),
+    help="Measure only this server; may be repeated.",
+)
 @click.option(
     "--beside",
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    help="Another checkout, of an earlier commit say: its sources take turns with these, as `ours-beside`.",
+    help="Another checkout, for example of an earlier commit. It is measured in turn with this one, as `ours-beside`.",
 )
-@click.option("--repeat", "repeats", type=click.IntRange(1), default=5, help="Figures are medians of that many.")
-@click.option("--hold", type=float, default=60.0, help="Seconds that idle peers are held.")
-@click.option("--budget", type=float, default=180.0, help="Seconds a server may take to be filled to a size.")
+@click.option("--repeat", "repeats", type=click.IntRange(1), default=5, help="Repeats; each figure is their median.")
+@click.option("--hold", type=float, default=60.0, help="Seconds for which idle peers stay.")
+@click.option("--budget", type=float, default=180.0, help="Seconds a server may take until it is full.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=RESULTS / "results.json")
-@click.option("--plot", type=click.Path(path_type=Path), default=RESULTS / "growth.svg", help="Cost against members.")
-@click.option("--quick", is_flag=True, help="All of it in small, once, in less than a minute: a test, no measurement.")
+@click.option("--plot", type=click.Path(path_type=Path), default=RESULTS / "growth.svg", help="Chart of growth.")
+@click.option("--quick", is_flag=True, help="Everything, but small and once, in about a minute: a test only.")
 def main(
     names: tuple[str, ...],
     servers: tuple[str, ...],
@@ -81,7 +89,7 @@ def main(
     plot: Path,
     quick: bool,
 ) -> None:
-    """Measure the service beside others that do the same job. Fails if any server breaks a promise."""
+    """Measure the service and other servers that do the same job. Fails if a server breaks a promise."""
     prepare_this_process()
     Server.beside = beside
     workloads = _quick_workloads() if quick else _workloads(hold)

@@ -14,7 +14,7 @@ class State(Enum):
     MEMBER = auto()
     LEAVING = auto()
     CLOSING = auto()
-    """It is about to be closed by the service, and will answer that."""
+    """The service is about to close it. It will answer the close frame."""
     GONE = auto()
 
 
@@ -23,7 +23,7 @@ def nothing(_: "Client") -> None:
 
 
 class Client:
-    """One connection of one identity, from its request to its end, and what it was told on it."""
+    """One connection of one identity, from its request to its end, and what the server has sent on it."""
 
     __slots__ = (
         "asked_at",
@@ -65,35 +65,38 @@ class Client:
         self.tenant = tenant
         self.dialect = dialect
         self.before = before
-        """The place that it comes back to; None if it is new."""
+        """The place that it had before, which it asks for; None if it is new."""
         self.place = before
-        """What its first message said."""
+        """The place that the server's first message gives it."""
         self.node = node
-        """Which of the crowd's ports it connects to."""
+        """The index of the crowd's port that it connects to."""
         self.on_member = on_member
         self.on_gone = on_gone
         self.state = State.CONNECTING
         self.sock: socket.socket
         self.asked_at = 0.0
-        """When its join message was sent, as `time.time` has it."""
+        """When its join message was sent, by `time.time`."""
         self.receive: Callable[[bytearray], int]
         self.pending = bytearray()
-        """Received, and not a whole welcome or control frame yet."""
+        """Bytes received that are not yet a whole welcome or control frame."""
         self.virtual_ip = ""
         self.welcomed = 0
         """Peers that the welcome listed."""
         self.notices = 0
         self.owed = 0
-        """What `notices` has to be by now."""
+        """How many notices it must have got by now."""
         self.commas = 0
+        """Commas in its notices, if the crowd counts joins."""
         self.welcome = b""
         self.raw: list[bytes] | None = [] if sampled else None
-        """All notices' frames in pieces, and `welcome` the welcome's payload, of a client that is checked in full."""
+        """Of a sampled client, which is checked in full: the frames of all notices, in the pieces that were received.
+        Then `welcome` is the payload of its welcome.
+        """
         self.stamps: list[float] = []
-        """When each piece of `raw` was received, as `time.time` has it. Exact if the crowd was `stamped`."""
+        """When each piece of `raw` was received, by `time.time`. Exact if the crowd stamps this client."""
 
     @property
     def size(self) -> int:
-        """How many peers this member knows of. Needs a crowd that counts joins."""
+        """How many other peers this member knows of. Needs a crowd that counts joins."""
         joins = self.dialect.joins(self.commas, self.notices)
         return self.welcomed + joins - (self.notices - joins)

@@ -5,11 +5,11 @@ from bench.nodes import Nodes, NodesWithV2
 from bench.server import Beside, Server, WithBoth, WithV2
 
 SERVICE = ("-m", "wg_orchestrator", "serve", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning")
-"""The service as it comes; options may follow."""
+"""The command of the service with its defaults. Options may follow."""
 
 OURS, BESIDE, TWO_NODES = "ours", "ours-beside", "ours-two-nodes"
 V2, BOTH, TWO_NODES_V2 = "ours-v2", "ours-v1-and-v2", "ours-two-nodes-v2"
-"""The same, with clients that speak protocol v2, and with clients that speak one or the other."""
+"""The same, with clients that speak protocol v2; `BOTH`: with clients that speak v1 or v2 in turn."""
 _OURS = (*SERVICE, "--max-peers-per-tenant", "20000", "--max-frame-rate", "1000", "--max-handshake-rate", "0")
 _PLAIN_UVICORN = (
     "-m", "uvicorn", "--factory", "wg_orchestrator.app:create_app", "--host", "127.0.0.1", "--port", "{port}",
@@ -29,6 +29,7 @@ CONTENDERS: dict[str, Callable[[], Server]] = {
     "picows-send": partial(Server, ("-m", "bench.rivals.picows_send", "{port}")),
     "uwebsockets-publish": partial(Server, ("-m", "bench.rivals.uwebsockets", "{port}")),
 }
-"""Who is compared, each with what starts it. Ratios are to the first one that takes part."""
+"""The servers that are compared, by name, each with a function that starts it. Ratios are to the first one in a run."""
 
 ALONE = tuple(name for name in CONTENDERS if name not in (TWO_NODES, TWO_NODES_V2))
+"""Those that are one process."""

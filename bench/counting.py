@@ -1,22 +1,23 @@
-"""Counting frames without walking through them.
+"""Counts frames without parsing them.
 
-Every notice is ASCII. In v1 it has less than 126 bytes, so in a stream of notices a byte of 0x80 or more is the first
-byte of a frame: 0x81 that of a text frame, 0x88 of a close, 0x89 of a ping. In v2 that of a leave has less than 126
-bytes, too, and that of a join 170 to 220: so none of the three is in its length either. Counting one byte is what
-`bytes.count` does at gigabytes a second, wherever the stream happens to be cut. Control frames are rare (a ping every
-few seconds) and their payload may hold any byte, so they are cut out first, where there are any.
+Every notice is ASCII. The first byte of a text frame is 0x81, of a close frame 0x88, of a ping 0x89. In a stream of
+notices none of the three occurs elsewhere. A notice of v1 has less than 126 bytes, so its length is one byte below
+0x80. The same is true of a leave in v2. A join in v2 has 170 to 220 bytes, so the bytes of its length are 126, 0 and
+170 to 220. So the number of 0x81 bytes is the number of notices, wherever the stream is cut into pieces, and
+`bytes.count` counts gigabytes a second. Control frames are rare (a ping every few seconds), and their payload may have
+any byte, so they are cut out first.
 """
 
 NOTICE = b"\x81"
 CLOSE = b"\x88"
 PING = b"\x89"
 COMMA = b","
-"""Those in a notice say whether it is of a join or of a leave: see `Dialect.commas`."""
+"""The commas in a notice say whether it is of a join or of a leave: see `Dialect.commas`."""
 
 
 def cut_out_controls(data: bytes) -> tuple[bytes, list[tuple[int, bytes]], bytes]:
-    """Split `data` into its text frames, its control frames (opcode, payload), and the part of a control frame
-    at its end that the next data will complete. `data` may start amid a text frame, but not amid a control frame.
+    """Split `data` into its text frames, its control frames (opcode, payload), and the incomplete control frame at its
+    end, which the next data will complete. `data` may start in the middle of a text frame, but not of a control frame.
     """
     texts: list[bytes] = []
     controls: list[tuple[int, bytes]] = []

@@ -14,10 +14,10 @@ from bench.errors import BrokenPromise
 from bench.tls import TlsSocket
 
 SO_TIMESTAMPNS = 35
-"""The kernel's own receive time, so that latency does not depend on how fast we read. Linux, not in `socket`."""
+"""Asks for the kernel's receive time, so that latency does not depend on how fast we read. Linux; not in `socket`."""
 IP_BIND_ADDRESS_NO_PORT = 24
 _SOURCES = 8
-"""Loopback addresses to connect from: one alone has 28,000 ports, and those just used rest for a while."""
+"""Loopback addresses to connect from: one address has only 28,000 ports, and a port can't be used again at once."""
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _RETRY_AFTER = 0.02
 _TRY_AGAIN_LATER = (b"HTTP/1.1 503", b"HTTP/1.1 429")
@@ -35,9 +35,9 @@ def nobody(_: Client) -> bool:
 
 
 class Crowd:
-    """All clients of a run, on one epoll loop. Counts what members receive; parses only what it must.
+    """All clients of a run, on one epoll loop. It counts what members receive, and parses only what it must.
 
-    Raises BrokenPromise as soon as a member is closed or a client is refused for good.
+    Raises BrokenPromise as soon as the server closes a member, or refuses a client in a way that is final.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Crowd:
         self._tls = tls
         self._count_joins = count_joins
         self.stamped: Callable[[Client], bool] = nobody
-        """Who of those that connect from now on has `last_stamp` kept up to date."""
+        """Which of the clients that connect from now on are stamped: the kernel's receive times count for them."""
         self.receive_buffer = 0
-        """Bytes of SO_RCVBUF of those who connect from now on; 0: the system's default."""
+        """SO_RCVBUF in bytes for clients that connect from now on; 0: the system's default."""
         self._stamp = 0.0
         self._sources = itertools.cycle(f"127.0.0.{host}" for host in range(2, 2 + sources))
         self._epoll = select.epoll()
@@ -59,25 +59,25 @@ class Crowd:
         self.notices = 0
         self.admitted = 0
         self.resumed = 0
-        """Those among `admitted` who keep the picture that they had."""
+        """How many of the `admitted` have resumed, and keep the picture that they had."""
         self.last_admitted = 0.0
-        """When one was admitted last, as `time.perf_counter` has it."""
+        """When the last one was admitted, by `time.perf_counter`."""
         self.listed = 0
-        """Peers in all welcomes."""
+        """Peers in all welcomes together."""
         self.refused = 0
-        """Joins that were answered with "try again later", and were tried again."""
+        """Joins that the server answered with "try again later", and that were tried again."""
         self.last_notice = 0.0
-        """When a notice was last received, as `time.perf_counter` has it."""
+        """When the last notice was received, by `time.perf_counter`."""
         self.last_stamp = 0.0
-        """The same as `time.time` has it, by the kernel's clock; of `stamped` clients."""
+        """When the kernel received the last data of a `stamped` client, by `time.time`."""
         self.asked_at = 0.0
-        """When the last join message was sent, as `time.time` has it."""
+        """When the last join message was sent, by `time.time`."""
 
     def connect(self, client: Client) -> None:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        if self.receive_buffer:  # Before it connects, or a larger window is promised.
+        if self.receive_buffer:  # Before it connects: the handshake announces the window.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         sock.bind((next(self._sources), 0))
         sock.connect_ex(("127.0.0.1", self._ports[client.node]))
@@ -91,28 +91,28 @@ class Crowd:
         self._watch(client, sock, select.EPOLLIN)
 
     def leave(self, client: Client) -> None:
-        """Say goodbye in order. What is still received counts for nothing; `on_gone` follows."""
+        """Send a close frame. What the client still receives is not counted. `on_gone` follows."""
         client.state = State.LEAVING
         client.sock.send(frames.CLOSE_1000)
 
     def await_close(self, client: Client) -> None:
-        """The service is about to close it. It answers that, and `on_gone` follows."""
+        """Expect that the service closes this client. The client answers the close frame, and `on_gone` follows."""
         client.state = State.CLOSING
 
     def hang_up(self, client: Client) -> None:
-        """Leave without a word: a FIN and no close frame. `on_gone` follows when the server has ended it, too."""
+        """Send a FIN and no close frame. `on_gone` follows when the server has ended the connection too."""
         client.state = State.LEAVING
         client.sock.shutdown(socket.SHUT_WR)
 
     def let_go(self, client: Client) -> socket.socket:
-        """Look after its connection no longer, and leave it open."""
+        """Stop handling this client, and return its connection, which stays open."""
         client.state = State.GONE
         del self._clients[client.sock.fileno()]
         self._epoll.unregister(client.sock.fileno())
         return client.sock
 
     def cut(self, client: Client) -> None:
-        """Vanish: no goodbye, a reset."""
+        """Reset the connection, without a close frame."""
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
         self._forget(client)
 
@@ -122,9 +122,9 @@ class Crowd:
         self._epoll.close()
 
     def run(self, done: Callable[[], bool], timeout: float, turn: float = 0.05) -> bool:
-        """Let clients live until `done()` or, and then return False, for `timeout` seconds.
+        """Handle all clients until `done()`. Returns False if that is not so within `timeout` seconds.
 
-        `done` is asked every `turn` seconds at the least.
+        `done` is called at least every `turn` seconds.
         """
         deadline = time.monotonic() + timeout
         while not done():
@@ -135,7 +135,7 @@ class Crowd:
         return True
 
     def rest(self, seconds: float) -> None:
-        """Let clients live for so long."""
+        """Handle all clients for so long."""
         self.run(lambda: False, seconds)
 
     def _watch(self, client: Client, sock: socket.socket, events: int) -> None:
@@ -145,7 +145,7 @@ class Crowd:
         self._epoll.register(sock.fileno(), events)
 
     def _turn(self, timeout: float) -> None:
-        """One round of epoll. When notices pour in, the time goes into reading and counting here, nowhere else."""
+        """One round of epoll. When many notices come, nearly all time goes into reading and counting them here."""
         buffer = self._buffer
         notices = 0
         for fd, _ in self._epoll.poll(timeout, 4096):

@@ -1,4 +1,4 @@
-"""The two versions of the protocol, as far as the load generator has to know them."""
+"""What the load generator has to know of the two versions of the protocol."""
 
 import json
 from collections.abc import Callable
@@ -9,20 +9,22 @@ from bench import frames
 from bench.identity import Identity
 
 Picture = dict[str, tuple[str, str]]
-"""Who is in a tenant, as a client knows it: virtual IP to name and key."""
+"""The other peers of a tenant, as a client knows them: name and key by virtual IP."""
 
 _ENTRY = ["display_name", "public_key", "virtual_ip"]
 
 
 class Change(NamedTuple):
-    """One notice, parsed. `peer` is None if it is of a leave."""
+    """One notice, parsed. `peer` is the name and the key of who joined; None if the notice is of a leave."""
 
     virtual_ip: str
     peer: tuple[str, str] | None
 
 
 class Place(NamedTuple):
-    """What a first message says of whoever it is for. `listed` is None if it was resumed and keeps its picture."""
+    """What the server's first message gives a client. `listed` is how many peers a welcome lists; None if the client
+    has resumed and keeps its picture.
+    """
 
     virtual_ip: str
     listed: int | None
@@ -32,24 +34,26 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
-    """A version of the protocol. Texts are those of the protocol to the letter; what is not raises ValueError."""
+    """A version of the protocol. Messages are read strictly: one that is not exactly as the protocol says raises
+    ValueError.
+    """
 
     name: str
     subprotocol: str
-    """Empty: none is asked for."""
+    """The subprotocol that the client asks for; empty: none."""
     commas: tuple[int, int]
-    """In a notice of a join, and in one of a leave."""
+    """How many commas a notice of a join has, and a notice of a leave."""
     join: Callable[[Identity, Place | None], bytes]
-    """The join message's frame, of one that comes back if it had a place before."""
+    """Makes the frame of the join message. If a place is given, the client asks to have it back."""
     place: Callable[[bytes], Place]
-    """Reads the first message, without looking at each peer in it."""
+    """Reads the server's first message, without looking at each peer in it."""
     picture: Callable[[bytes], Picture]
     """Reads a welcome in full."""
     change: Callable[[bytes], Change]
     """Reads a notice."""
 
     def joins(self, commas: int, notices: int) -> int:
-        """How many of so many notices were of a join, if they had so many commas."""
+        """How many of these notices were of a join, if all of them together had so many commas."""
         join, leave = self.commas
         return (commas - leave * notices) // (join - leave)
 

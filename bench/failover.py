@@ -1,8 +1,9 @@
-"""How long the others need when one of a cluster dies: the figures of docs/nats.md.
+"""Measures how long the others need when one process of a cluster is killed: the figures of docs/nats.md.
 
     python -m bench.failover [--trials 10] [--kind node --kind "stream leader"]
 
-Three nodes on three NATS servers, with peers on each. One process is killed at a time, and back before the next one.
+There are three nodes on three NATS servers, with peers on each node. One process is killed at a time, and is started
+again before the next one.
 """
 
 import argparse
@@ -31,7 +32,9 @@ TENANT = "acme"
 RESIDENTS = 5
 PATIENCE = 60.0
 KINDS = ("node", "no leader", "stream leader", "meta leader", "stream leader stopping")
-"""What is killed; stopping: by SIGTERM."""
+"""What is killed: a node, a NATS server that leads nothing, the one that leads the stream, the one that leads the
+cluster; and the one that leads the stream, stopped by SIGTERM.
+"""
 
 
 class Trials:
@@ -40,7 +43,7 @@ class Trials:
         self._keys = 0
 
     async def run(self, kind: str) -> list[float]:
-        """Seconds, as many as there were nodes to see it."""
+        """Seconds until it is over, for each node that is affected."""
         await self._cluster.ready()
         leaders = await self._leaders_apart()
         async with anyio.create_task_group() as listening:
@@ -101,7 +104,7 @@ class Trials:
         return seconds
 
     async def _joined(self, service: ServiceProcess) -> Peer:
-        """Join as soon as the service lets anybody in."""
+        """Join as soon as the service lets a newcomer in."""
         with anyio.fail_after(PATIENCE):
             while True:
                 self._keys += 1
@@ -111,7 +114,9 @@ class Trials:
                     await anyio.sleep(0.02)
 
     async def _leaders_apart(self) -> tuple[str, str]:
-        """The servers that lead the stream and the cluster, once all keep up and those are two."""
+        """The names of the servers that lead the stream and the cluster, once all replicas are current and these are
+        two servers.
+        """
         with anyio.fail_after(PATIENCE):
             while True:
                 await anyio.sleep(0.5)
@@ -136,7 +141,7 @@ class Trials:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - it is other processes' doing.
+            while not condition():  # noqa: ASYNC110 - other processes change it.
                 await anyio.sleep(0.005)
 
 

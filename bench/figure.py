@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """What a workload measures. `key` names it in the results file."""
+    """One figure that a workload measures. `key` names it in the results file."""
 
     key: str
     title: str
     more_is_better: bool = True
     least: float | None = None
-    """The share of the first server's value that all others' are to reach."""
+    """Target: at least this share of the first server's value, for each other server."""
     most_more: float | None = None
-    """By how much the others' may exceed the first server's."""
+    """Target: at most this much more than the first server's value, for each other server."""
 
     def ratio(self, ours: float, theirs: float) -> float:
         """How many times better ours is than theirs."""
@@ -25,6 +25,6 @@ Sample = dict[str, float]
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
-    """The 50th and the 99th; the worst value is beyond neither."""
+    """The 50th and the 99th percentile. Neither is beyond the largest value."""
     centiles = statistics.quantiles(values, n=100, method="inclusive")
     return centiles[49], centiles[98]

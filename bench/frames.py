@@ -1,4 +1,4 @@
-"""RFC 6455 as a client needs it. The mask is zero: valid, it costs the server the same, and costs us nothing."""
+"""What a client needs of RFC 6455. The mask is zero: that is valid, costs the server the same, and costs us nothing."""
 
 import os
 import struct

@@ -6,7 +6,7 @@ from bench import frames
 
 
 class Identity:
-    """Who a client says it is: a name, a key that depends on number and salt alone, and a join message, ready to send.
+    """What a client says of itself: a name, a key that depends only on number and salt, and a join message's frame.
 
     Names are ASCII and 6 characters long, so that no notice has more than 125 bytes: `counting` relies on it.
     """

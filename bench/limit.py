@@ -14,25 +14,26 @@ from bench.server import HOST, Server
 
 _TIMEOUT = 60.0
 LEAST_RATIO = 12
-"""How many times as many notices the load generator has to count per CPU-second as one `send` per notice sends. The
-fastest server sends ten times as many, on any machine: the load generator must not be what is measured.
+"""The load generator has to count at least this many times as many notices per CPU-second as a loop with one `send` per
+notice sends. The fastest server sends ten times as many as that loop, on any machine. So the load generator is faster
+than every server, and does not limit what is measured.
 """
 
 
 class Feed(NamedTuple):
-    """Notices that went through plain sockets, per CPU-second of either side."""
+    """Rates of notices that went through plain sockets: per CPU-second of the sender, and of the load generator."""
 
     sent_per_cpu_second: float
     counted_per_cpu_second: float
 
 
 def send_limit(sockets: int, seconds: float) -> Feed:
-    """The machine's own limit: one plain `send` per notice, on so many sockets in turn."""
+    """Measure the machine's own limit: one plain `send` per notice, on so many sockets in turn."""
     return _feed(sockets, seconds, 1)
 
 
 def test_counting(seconds: float) -> Feed:
-    """Prove that the load generator counts right, and fast enough for this machine. Raises BrokenPromise if not."""
+    """Check that the load generator counts right, and fast enough for this machine. Raises BrokenPromise if not."""
     _count_every_cut()
     feed, sent = _feed(100, seconds, 1000), send_limit(100, seconds).sent_per_cpu_second
     if feed.counted_per_cpu_second < LEAST_RATIO * sent:
@@ -47,7 +48,7 @@ def _feed(sockets: int, seconds: float, notices: int) -> Feed:
         crowd = Crowd(feeder.port)
         try:
             for number in range(sockets):
-                # Each a source address of its own range, as for the crowd's own connections.
+                # From several source addresses in turn, like the crowd's own connections.
                 sock = socket.create_connection((HOST, feeder.port), source_address=(f"127.0.0.{2 + number % 8}", 0))
                 crowd.adopt(Client(identity(number), "feed"), sock)
             cpu = time.process_time()
@@ -68,7 +69,7 @@ def _feed(sockets: int, seconds: float, notices: int) -> Feed:
 
 
 def _count_every_cut() -> None:
-    """However a stream is cut in three, as many notices, commas and pings are found in it."""
+    """Check that the same text frames and pings are found in a stream, wherever it is cut into three pieces."""
     stream = JOIN + PING + LEAVE + JOIN + PING
     for cuts in itertools.combinations(range(len(stream) + 1), 2):
         texts, pings, rest = b"", 0, b""

@@ -11,7 +11,9 @@ _AT_ONCE = 256
 
 @dataclass
 class Growth(Workload):
-    """Filling takes notices by the square of the size, so one server is filled once, and churned at each size."""
+    """It takes a number of notices that grows as the square of the size to fill a tenant. So a server is filled once,
+    and clients join and leave at each size.
+    """
 
     sizes: tuple[int, ...] = (100, 1000, 5000, 10_000)
     clients: int = 16

@@ -13,7 +13,7 @@ _CONTENDERS = (OURS, TWO_NODES)
 
 @dataclass
 class NodesAdmissions(Admissions):
-    """Half of each tenant's members join on each node. The CPU time is that of both, without that of NATS."""
+    """Half of each tenant's members join on each node. The CPU time is that of both nodes, without NATS."""
 
     name = "nodes-admissions"
     contenders = _CONTENDERS
@@ -37,7 +37,7 @@ class NodesAdmissions(Admissions):
 
 @dataclass
 class NodesQuiet(Quiet):
-    """Every second member is on the other node than those who come and go, and these alone are timed."""
+    """Clients join and leave on one node. Every second member is on the other node; only these are timed."""
 
     members: int = 200
     name = "nodes-quiet"

@@ -14,14 +14,15 @@ _START_TIMEOUT = 20.0
 
 
 class Nodes(Server):
-    """A server that is one service together with others of its kind, over a NATS server; all are killed at the end.
+    """Several nodes that are one service over a NATS server. All are killed at the end.
 
-    All of them share the core of the servers under test. The NATS server has the load generator's, as it would not be
-    on their machine. What is not said of all here is of the first.
+    All nodes share the core of the servers under test. The NATS server runs on the load generator's core, because in
+    service it would not be on the nodes' machine. Methods that do not say that they are about all nodes are about the
+    first one.
     """
 
     def __init__(self, command: Sequence[str], count: int) -> None:
-        """Start `command` so often, see Server, and wait until all are ready."""
+        """Start `command` `count` times (see Server), and wait until all nodes are ready."""
         self._others: list[Server] = []
         self._folder = tempfile.TemporaryDirectory(prefix="bench-nats-")
         self._nats = NatsServer(Path(self._folder.name))
@@ -42,11 +43,11 @@ class Nodes(Server):
         self._node(node).signal(what)
 
     def await_node_end(self, node: int) -> None:
-        """Wait until one of them has ended."""
+        """Wait until this node has ended."""
         self._node(node).await_end()
 
     def begin_node(self, node: int) -> None:
-        """Start one again that has ended, and wait until it is ready."""
+        """Start this node again, which has ended, and wait until it is ready."""
         self._node(node).begin()
         _await_ready(self._node(node))
 
@@ -55,7 +56,7 @@ class Nodes(Server):
 
     @property
     def cpu_seconds(self) -> float:
-        """Of all nodes, without that of NATS."""
+        """Of all nodes together, without NATS."""
         return super().cpu_seconds + sum(other.cpu_seconds for other in self._others)
 
     @property
@@ -64,7 +65,7 @@ class Nodes(Server):
 
     @property
     def memory(self) -> int:
-        """Of all nodes."""
+        """Of all nodes together."""
         return super().memory + sum(other.memory for other in self._others)
 
     def explain(self, fault: str) -> str:
@@ -83,7 +84,7 @@ class Nodes(Server):
 
 
 class NodesWithV2(Nodes):
-    """The same with clients of protocol v2."""
+    """The same, with clients that speak protocol v2."""
 
     speaks = (V2,)
 

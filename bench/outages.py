@@ -1,4 +1,4 @@
-"""What becomes of peers that speak protocol v2 when what they are connected to ends."""
+"""Workloads in which the service, or one of its nodes, ends and is started again, with peers that speak protocol v2."""
 
 import signal
 import statistics
@@ -17,12 +17,12 @@ from bench.workloads import Workload
 
 _AT_ONCE = 256
 _LEASE = 7.0
-"""Seconds in which the lease of a node that was killed has ended, and the others have seen that."""
+"""Seconds after which the lease of a killed node has ended, and the other node has seen that."""
 
 
 @dataclass
 class Restart(Workload):
-    """A service without NATS forgets everything. Its clients come back with a wish for the address that they had."""
+    """A service without NATS is killed and forgets everything. Its clients come back and ask for their addresses."""
 
     tenants: int = 20
     size: int = 100
@@ -86,7 +86,7 @@ class RollingRestart(Workload):
         took: dict[str, list[float]] = {"killed": [], "stopped": []}
         for number in range(self.rounds):
             stage.note(f"{number} of {self.rounds} rounds")
-            # Kinds change every second round, so that each node ends both ways.
+            # The nodes take turns, and the kind changes every second round. So each node ends in both ways.
             kind, node = ("killed", "stopped")[number // 2 % 2], number % 2
             took[kind].append(self._round(stage, server, node, kind))
             stage.crowd.rest(self.settle)

@@ -11,7 +11,7 @@ from bench.results import Results
 
 
 def plot_growth(results: Results, growth: Growth, path: Path) -> None:
-    """Draw what a notice costs against how many members there are; the format is what `path` ends with."""
+    """Draw the cost of a notice against the number of members. The ending of `path` says in which format."""
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for server, outcome in results.outcomes[growth.name].items():
         points = [(size, outcome.median(cost)) for size, cost in zip(growth.sizes, growth.figures, strict=True)]

@@ -5,7 +5,7 @@ import click
 
 
 class Progress:
-    """Says what goes on, seldom and without a thread: who measures should not spend its time on telling."""
+    """Shows what is being done, seldom and without a thread, so that it takes no time from the measurement."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

@@ -9,14 +9,14 @@ from bench.results import Outcome, Results
 from bench.workloads import Workload
 
 WIDTH = 132
-"""Columns, whatever the terminal has: cut figures say nothing."""
+"""Columns of the report, also in a narrower terminal, so that no figure is cut off."""
 _PER_NOTICE = ("deliveries",)
 
 
 def print_report(console: Console, results: Results, *, targets: bool) -> None:
     """A table for each workload. A ratio says how many times better the first server is.
 
-    `targets` has it say how the others stand to what is asked of them.
+    With `targets` it also says how the other servers compare with their targets.
     """
     for workload in results.workloads:
         outcomes = results.outcomes.get(workload.name)
@@ -55,7 +55,7 @@ def _cells(results: Results, workload: Workload, server: str, outcome: Outcome) 
 
 
 def _limit_cells(results: Results, workload: Workload) -> list[str] | None:
-    """What the machine allows where it says anything about a figure, and how the first server stands to it."""
+    """The machine's own limit for each figure that has one, and how many times better the first server is."""
     cells = []
     for figure in workload.figures:
         limit = _limit(results, workload, figure)
@@ -99,7 +99,7 @@ def _targets(results: Results, workload: Workload) -> Iterator[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, and no more than can be read."""
+    """The value with three significant digits."""
     if value >= 1000:
         digits = max(0, len(f"{value:.0f}") - 3)
         return f"{round(value, -digits):,.0f}"

@@ -10,20 +10,20 @@ from bench.limit import Feed
 from bench.workloads import Workload
 
 RESULTS = Path(__file__).parent / "results"
-"""Where figures go unless told otherwise."""
+"""The folder for the figures, unless the command line names another file."""
 
 
 @dataclass
 class Outcome:
-    """What one contender made of one workload."""
+    """What was measured of one server in one workload."""
 
     samples: list[Sample] = field(default_factory=list)
     refused: int = 0
-    """Joins that were told to try again later, and did."""
+    """Joins that the server answered with "try again later", and that were tried again."""
     failure: str = ""
-    """Which promise it broke. Its samples count for nothing then."""
+    """Which promise it broke, if it did. Then its samples do not count."""
     not_reached: str = ""
-    """How far it came, if its time was up before."""
+    """How far it came, if its time was not enough."""
 
     def values(self, figure: Figure) -> list[float]:
         return [] if self.failure else [sample[figure.key] for sample in self.samples if figure.key in sample]
@@ -42,7 +42,7 @@ class Results:
     repeats: int
     counting: Feed
     limits: dict[int, list[float]] = field(default_factory=dict)
-    """By number of sockets: notices per CPU-second that one plain `send` each allows, once per repeat."""
+    """By number of sockets: notices per CPU-second with one plain `send` per notice, one value per repeat."""
     outcomes: dict[str, dict[str, Outcome]] = field(default_factory=dict)
     """By workload and server."""
     stopped: bool = False
@@ -63,8 +63,8 @@ class Results:
         return statistics.median(self.limits[sockets]) if sockets in self.limits else None
 
     def ratio(self, workload: Workload, figure: Figure, server: str) -> float | None:
-        """How many times better the first server is than `server`: the median of the ratios of each repeat, whose
-        two values were measured one soon after the other.
+        """How many times better the first server is than `server`: the median of the repeats' ratios. The two values of
+        a repeat were measured soon after each other.
         """
         ours = self.outcomes[workload.name][self.first(workload)].values(figure)
         theirs = self.outcomes[workload.name][server].values(figure)

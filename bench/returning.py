@@ -1,4 +1,4 @@
-"""Clients whose connection is gone come back, each to the place that it had."""
+"""Lets clients whose connection has ended come back, each to the place that it had."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from bench.stage import SETTLE, Stage
 def come_back(
     stage: Stage, gone: Sequence[Client], at_once: int, node: Callable[[Client], int] = lambda client: client.node
 ) -> None:
-    """Let those who are gone connect again, so many at a time, and be members. They resume if they speak v2.
+    """Let these clients connect and join again, `at_once` at a time. Those that speak v2 resume.
 
     `node` says which node a client comes back to.
     """
-    # When nothing happens, the last one that came to a tenant has its last revision.
+    # If nobody has left or joined since, the last client that came to a tenant was told the tenant's last revision.
     revisions = dict[str, int]()
     for client in gone:
         if client.place is not None:
@@ -43,9 +43,10 @@ def _place(client: Client, revisions: dict[str, int]) -> Place | None:
 
 
 def all_resumed(stage: Stage, admitted: int, *, may_be_anew: bool = False) -> float:
-    """When the last of all was back, once all have resumed where they were, and nobody was told of anything.
+    """Wait until all have resumed, with their session and address, and return when the last one was back. Raises
+    BrokenPromise if a notice was told meanwhile.
 
-    `may_be_anew`: they may be given the whole picture, as by a node that has none of the history.
+    `may_be_anew`: they may be given a welcome, because the node does not have the history.
     """
     crowd, notices = stage.crowd, stage.crowd.notices
     if not crowd.run(lambda: crowd.admitted >= admitted, stage.budget):

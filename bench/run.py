@@ -16,12 +16,14 @@ Note = Callable[[str], None]
 def measure(
     workloads: Sequence[Workload], servers: Sequence[str], repeats: int, budget: float, *, quick: bool, note: Note
 ) -> Results:
-    """Run each workload `repeats` times on each server, taking turns, so that what disturbs one disturbs all.
+    """Run each workload `repeats` times on each server. The servers take turns, so that a disturbance of the machine
+    affects all of them.
 
-    `budget` is the seconds that a server may take to be filled. `note` is told what goes on. A server that breaks
-    a promise or does not get far enough is not tried again in that workload. Ctrl-C ends it, with the figures so far.
+    `budget` is how many seconds a server may take to be filled. `note` is called with what is being done. If a server
+    breaks a promise, or does not get far enough, it is not tried again in that workload. Ctrl-C ends the run; it then
+    returns the figures so far.
     """
-    gc.disable()  # Collected between runs instead, when no server waits for us.
+    gc.disable()  # It collects between runs instead, when no server waits for this process.
     note("proving that the load generator counts right, and fast enough")
     results = Results(list(workloads), list(servers), repeats, test_counting(0.1))
     for sockets in _socket_counts(workloads):
@@ -58,7 +60,7 @@ def _run(workload: Workload, name: str, repeats: int, budget: float, outcome: Ou
         with CONTENDERS[name]() as server:
             crowd = workload.crowd(server.ports)
             try:
-                # One by one, so that what came before a fault is kept.
+                # One by one, so that the samples before a fault are kept.
                 for sample in workload.run(Stage(server, crowd, budget, note), repeats):
                     outcome.samples.append(sample)
             except (BrokenPromise, OSError) as error:

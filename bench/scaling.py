@@ -1,8 +1,8 @@
-"""What one stream, and one node that follows it, carry: the measured figures of docs/scaling.md.
+"""Measures how much one stream, and one node that follows it, can take: the figures of docs/scaling.md.
 
     python -m bench.scaling [--claims 10000 --claims 100000] [--batches 20000]
 
-It needs Linux. The node under test only follows: no peers are connected to it.
+It needs Linux. The node under test only follows the stream: no peers are connected to it.
 """
 
 import argparse
@@ -38,9 +38,11 @@ STREAM = "scaling"
 NODE = "filler-1"
 PEERS_PER_TENANT = 100
 UNASKED = 2000
-"""Messages sent before the server is asked whether it has them all: it drops what it can't keep up with."""
+"""Messages that are sent before waiting until the server has stored them: it drops messages that come too fast."""
 UNSEEN = 500
-"""Messages sent before the node is asked: of two on one subject, only the last is sent to who has seen neither."""
+"""Messages that are sent before waiting until the node has seen them. If two were on one subject, and the node had seen
+neither, the server would send it only the last one.
+"""
 CONCURRENT = 64
 FEED_MESSAGES = 50_000
 
@@ -53,7 +55,7 @@ def a_claim(number: int) -> Claim:
 
 
 class Filler:
-    """Stands for all the nodes with peers: it stores claims, and keeps the lease that they stand on."""
+    """Takes the place of all nodes that have peers: it stores claims, and renews the lease of their node."""
 
     def __init__(self, urls: tuple[str, ...], replicas: int) -> None:
         self.connection = Connection(ConnectionOptions(urls))
@@ -86,7 +88,9 @@ class Filler:
             await asyncio.sleep(1)
 
     async def fill(self, claims: list[Claim]) -> None:
-        """Have them stored, as joins do but without looking: a message for the key, one for the address."""
+        """Have the claims stored. Each takes a message for the key and one for the address, as in a join, but they are
+        no batch and have no conditions.
+        """
         for number, claim in enumerate(claims, 1):
             key = self.subjects.key(claim.tenant_id, claim.peer.public_key)
             await self.client.publish(key, claim.stay.id.encode())
@@ -100,7 +104,7 @@ class Filler:
         return state
 
     async def batches(self, count: int) -> float:
-        """Claims stored per second, each by an atomic batch of two, many at a time."""
+        """Store claims, each by an atomic batch of two messages, many at a time. Returns how many a second."""
         numbers = iter(range(count))
 
         async def publish() -> None:
@@ -118,8 +122,8 @@ class Filler:
 
 
 async def follow(url: str) -> None:
-    """Catch up, report; then at each line of standard input report again."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))  # It would say it in between.
+    """Catch up and report. Then read a sequence from each line of standard input, and report when it has been seen."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))  # The output is for reports.
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     before, started = memory(), time.perf_counter()
@@ -127,7 +131,7 @@ async def follow(url: str) -> None:
     options = StreamOptions(STREAM, str(NETWORK))
     node = NatsTenantRepository(NETWORK, 20_000, ConnectionOptions((url,)), options, Telemetry(100))
     async with node.running():
-        while not node._feed:  # noqa: ASYNC110, SLF001 - caught up; the lease comes after that.
+        while not node._feed:  # noqa: ASYNC110, SLF001 - it has caught up then; it takes a lease after that.
             await asyncio.sleep(0.002)
         report = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
         print(json.dumps({**report, "bytes": memory() - before}), flush=True)  # noqa: T201
@@ -157,7 +161,7 @@ async def said(process: subprocess.Popen[bytes]) -> dict[str, float]:
 
 
 async def seen(process: subprocess.Popen[bytes], revision: int) -> float:
-    """CPU-seconds of the node, once it has seen the revision."""
+    """Wait until the node has seen this sequence. Returns the CPU-seconds that it has used so far."""
     assert process.stdin is not None  # noqa: S101
     process.stdin.write(b"%d\n" % revision)
     process.stdin.flush()
@@ -196,7 +200,7 @@ async def measure_claims(server: NatsServer, count: int) -> None:
 
 
 async def measure_feed(filler: Filler, server: NatsServer, process: subprocess.Popen[bytes], after: int) -> None:
-    """Joins and leaves of others, for a node that follows."""
+    """Measure a node that follows the joins and leaves of other nodes."""
     client, subjects = filler.client, filler.subjects
     before, served = await seen(process, await filler.stream.mark(filler.subjects, NODE)), cpu_seconds(server)
     for first in range(after, after + FEED_MESSAGES // 2, UNSEEN):

@@ -19,35 +19,37 @@ _START_TIMEOUT = 20.0
 
 
 def prepare_this_process() -> None:
-    """Pin the load generator to the first core, and let it and the servers it starts have as many files as may be."""
+    """Pin the load generator to the first core, and raise the limit on open files, for it and for the servers that it
+    starts, as far as possible.
+    """
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
     Server.core = cores[-1]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # Whoever ends us ends the server that is under test, too, and still gets the figures there are.
+    # On SIGTERM, end the server under test too, and report the figures so far, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process so far, in nanoseconds' precision (/proc/PID/stat has 10 ms)."""
+    """User and system time of all threads of a process so far, in nanoseconds (/proc/PID/stat only has 10 ms)."""
     # The clock id that clock_getcpuclockid(3) returns for a process.
     return time.clock_gettime(~pid << 3 | 2)
 
 
 class Server:
-    """A server under test: a process of its own on a core of its own, killed at the end."""
+    """A server under test: a process of its own on a core of its own. It is killed at the end."""
 
     core = 0
     speaks: tuple[Dialect, ...] = (V1,)
-    """What its clients speak, in turns."""
+    """The protocol versions that its clients speak, in turn."""
     beside: Path | None = None
-    """The checkout whose sources run instead of these where a server is `Beside`."""
+    """The checkout whose sources a `Beside` server runs."""
 
     def __init__(self, command: Sequence[str], settings: Mapping[str, object] | None = None) -> None:
         """Start `command`, in which `{port}` stands for the port to listen on, and wait until it listens.
 
-        `settings` are of our service, by name; one that it does not know makes no difference.
+        `settings` are settings of our service, by name. A server that does not know them ignores them.
         """
         with socket.create_server((HOST, 0)) as free:
             self.port: int = free.getsockname()[1]
@@ -82,13 +84,13 @@ class Server:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory it has to itself: its proportional set size."""
+        """The proportional set size of its process, in bytes."""
         with self._proc("smaps_rollup").open() as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
     @property
     def resident(self) -> int:
-        """Bytes of it that are in memory, shared ones too: cheap enough to be asked several times a second."""
+        """The resident set size of its process, in bytes: cheap enough to be read several times a second."""
         return int(self._proc("statm").read_text().split()[1]) * resource.getpagesize()
 
     @property
@@ -108,7 +110,7 @@ class Server:
         return self._log.read_text(errors="replace")
 
     def explain(self, fault: str) -> str:
-        """Add to `fault` how the server ended, if it did, and the last that it said."""
+        """Add to `fault` how the server ended, if it did, and the last line that it printed."""
         status = self._process.poll()
         last = self.said.strip().splitlines()[-1:]
         ended = "" if status is None else f"; the server ended with status {status}"
@@ -150,7 +152,7 @@ class Server:
 
 
 class Beside(Server):
-    """The same by the sources of another checkout, in the environment of this one."""
+    """The same, with the sources of another checkout, in the environment of this one."""
 
     def _root(self) -> Path:
         if self.beside is None:
@@ -159,12 +161,12 @@ class Beside(Server):
 
 
 class WithV2(Server):
-    """The same with clients of protocol v2."""
+    """The same, with clients that speak protocol v2."""
 
     speaks = (V2,)
 
 
 class WithBoth(Server):
-    """The same with clients of both."""
+    """The same, with clients that speak v1 or v2 in turn."""
 
     speaks = (V1, V2)

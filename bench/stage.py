@@ -11,13 +11,13 @@ from bench.identity import Identity, identity
 from bench.server import Server
 
 SETTLE = 0.3
-"""Seconds for what should not come at all to come."""
+"""Seconds to wait for messages that must not come."""
 PATIENCE = 30.0
-"""Seconds until what has not come counts as lost."""
+"""Seconds after which a message that has not come counts as lost."""
 CHURNERS_FROM = 50_000
-"""The number of the first identity that comes and goes; those that stay count from 0."""
+"""The number of the first identity that comes and goes. The identities of members that stay begin at 0."""
 _STALLED = 5.0
-"""Seconds without any notice after which a server is not slow but has lost something."""
+"""If no notice comes for so many seconds, the server is not slow but has lost something."""
 _SAMPLED = 8
 _SAMPLED_PASSERS_BY = 10
 
@@ -25,7 +25,7 @@ Note = Callable[[str], None]
 
 
 class Churn(NamedTuple):
-    """What a time of coming and going brought."""
+    """What was counted while clients joined and left."""
 
     rounds: int
     deliveries: int
@@ -33,31 +33,31 @@ class Churn(NamedTuple):
 
 
 class Stage:
-    """A server, a crowd, and the steps that workloads are made of. Each step checks what the server promises."""
+    """A server, a crowd, and the steps of the workloads. Each step checks the server's promises."""
 
     def __init__(self, server: Server, crowd: Crowd, budget: float, note: Note) -> None:
         self.server = server
         self.crowd = crowd
         self.budget = budget
-        """Seconds that filling may take."""
+        """Seconds that it may take to fill the server."""
         self.note = note
         self.members: list[Client] = []
         self.passers_by: list[Client] = []
-        """Those who came to the first tenant and went, in the order they came."""
+        """The clients that joined and left the first tenant, in the order in which they joined."""
 
     def fill(self, tenants: int, size: int, at_once: int, *, sampled: int = _SAMPLED) -> None:
         """Let clients join until each of `tenants` has `size` members, `at_once` at a time.
 
-        Those of a tenant take the server's nodes in turn. So many newcomers, and at most one or two more, of each of
-        the first tenants are checked in full.
+        The clients of a tenant take the server's nodes in turn. In each of the first tenants `sampled` newcomers, or a
+        few more, are checked in full.
 
-        Raises NotReached if that takes longer than the budget.
+        Raises NotReached if it takes longer than the budget.
         """
         crowd, members = self.crowd, self.members
         before = len(members) // tenants
         newcomers = tenants * (size - before)
         admitted = crowd.admitted + newcomers
-        # Whether one is told of a peer by welcome or by notice depends on how long its own join took.
+        # A newcomer learns of another peer by its welcome or by a notice, whichever join was first: so count both.
         due = crowd.notices + crowd.listed + newcomers * (size - 1) + tenants * before * (size - before)
         stride = max(1, (size - before) // sampled)
         nodes = len(self.server.ports)
@@ -93,7 +93,7 @@ class Stage:
         self.check_counts()
 
     def churn(self, clients: int, seconds: float) -> Churn:
-        """Let that many clients come to the first tenant and go at once, over and over, for so long."""
+        """Let so many clients at a time join the first tenant and leave at once, again and again, for `seconds`."""
         crowd = self.crowd
         came: list[Client] = []
         sampled = [0]
@@ -134,7 +134,7 @@ class Stage:
         return Churn(len(came), deliveries, cpu)
 
     def dialect(self, number: int) -> Dialect:
-        """What the client of that number speaks."""
+        """The protocol version that the client of that number speaks."""
         speaks = self.server.speaks
         return speaks[number % len(speaks)]
 
@@ -143,7 +143,7 @@ class Stage:
         checks.addresses(self.members)
 
     def check_in_full(self, tenants: int = 1) -> None:
-        """Check the sampled members' every notice. Takes a while, though less than a ping may go unanswered."""
+        """Check every notice of the sampled members. This takes less time than a member may leave a ping unanswered."""
         self.note("checking")
         for number in range(min(tenants, _SAMPLED)):
             members = [member for member in self.members if member.tenant == tenant(number)]

@@ -1,4 +1,4 @@
-"""TLS as the clients of a benchmark need it: whoever the service is, nobody checks."""
+"""TLS for the clients of a benchmark. They do not verify the service's certificate."""
 
 import errno
 import socket
@@ -18,7 +18,7 @@ def client_context() -> ssl.SSLContext:
 
 
 def client_hello() -> bytes:
-    """What a client sends first."""
+    """The bytes of a ClientHello, the first message of a TLS handshake."""
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         client_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=HOST).do_handshake()
@@ -26,7 +26,7 @@ def client_hello() -> bytes:
 
 
 class TlsSocket:
-    """TLS on a connected socket that does not block, with as much of a socket's interface as is needed here."""
+    """TLS on a connected non-blocking socket. It has those of a socket's methods that are needed here."""
 
     def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
         self.raw = raw
@@ -38,7 +38,7 @@ class TlsSocket:
         self.close = raw.close
 
     def shake_hands(self) -> None:
-        """Go on with it. Raises BlockingIOError until it is done, and ConnectionResetError if it never will be."""
+        """Go on with the handshake. Raises BlockingIOError until it is done, ConnectionResetError if it has failed."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -51,17 +51,17 @@ class TlsSocket:
                 return
 
     def seal(self, data: bytes) -> bytes:
-        """The record that carries this."""
+        """The TLS record that carries this data."""
         self._tls.write(data)
         return self._outgoing.read()
 
     def send(self, data: bytes) -> int:
-        """All of it, which has to be little: as much as the kernel has room for."""
+        """Send all of the data. It must be so little that the kernel has room for it."""
         self.raw.sendall(self.seal(data))
         return len(data)
 
     def recv(self, _: int = _READ_SIZE) -> bytes:
-        """All that is there. Raises BlockingIOError if there is nothing."""
+        """All data that has come. Raises BlockingIOError if there is none."""
         received = b""
         while True:
             try:

@@ -16,7 +16,7 @@ _QUIET_FROM = 70_000
 
 
 class _Storm:
-    """Clients who come to the large tenant and go, over and over, while something else is measured."""
+    """Clients that join and leave the large tenant, again and again, while another tenant is measured."""
 
     def __init__(self, stage: Stage, clients: int) -> None:
         self._stage = stage
@@ -95,7 +95,7 @@ class TwoTenants(Workload):
         return percentiles(latencies)[1]
 
     def _round(self, stage: Stage, quiet: list[Client], number: int) -> float:
-        """Seconds from one's join message to the last member's receipt of its notice, in the quiet tenant."""
+        """Seconds from a join message in the quiet tenant to the receipt of its notice by the last member."""
         crowd = stage.crowd
         due = [member.notices + 1 for member in quiet]
         left = [False]
@@ -104,7 +104,7 @@ class TwoTenants(Workload):
         )
         in_or_out = [False]
         newcomer.on_member = lambda _: in_or_out.__setitem__(0, True)
-        stamped, crowd.stamped = crowd.stamped, lambda _: False  # Only the members' receipts count.
+        stamped, crowd.stamped = crowd.stamped, lambda _: False  # Only the members' receive times count.
         crowd.last_stamp = 0.0
         crowd.connect(newcomer)
 

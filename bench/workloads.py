@@ -18,20 +18,20 @@ _AT_ONCE = 256
 
 
 class Workload(ABC):
-    """One way to use the service, and what it costs.
+    """One way to use the service, and the figures that are measured of it.
 
-    `run` yields a sample per repeat: one for each call, unless `repeats_itself`; then as many as it is asked for.
-    Raises BrokenPromise, and NotReached.
+    `run` yields one sample. With `repeats_itself`, it yields as many samples as repeats are asked for, and is called
+    once. It raises BrokenPromise and NotReached.
     """
 
     name: str
     title: str
     figures: tuple[Figure, ...]
     sockets: int = 0
-    """Members in one tenant: as many sockets as the machine's own limit is to be measured on. 0: it says nothing."""
+    """Members of the one tenant. The machine's own limit is measured with as many sockets. 0: it is not measured."""
     repeats_itself = False
     contenders = ALONE
-    """Who it is for."""
+    """The servers that can run it."""
 
     def crowd(self, ports: Sequence[int]) -> Crowd:
         return Crowd(*ports)
@@ -93,11 +93,13 @@ class Quiet(Workload):
         yield {"p50": 1000 * p50, "p99": 1000 * p99, "deliveries": notices / cpu}
 
     def is_timed(self, client: Client) -> bool:
-        """Whether the time until this member hears of a join counts."""
+        """Whether the time until this member has received the notice of a join counts."""
         return True
 
     def _round(self, stage: Stage, number: int) -> float:
-        """Seconds from the join message of one who comes and goes, to the last timed member's receipt of its notice."""
+        """Let a client join and leave. Returns the seconds from its join message to the receipt of its notice by the
+        last timed member.
+        """
         crowd = stage.crowd
         left = [False]
         client = Client(
@@ -150,7 +152,7 @@ class Return(Workload):
     tenants: int = 50
     size: int = 100
     at_once: int = 1000
-    """Handshakes under way at a time: fewer than a backlog holds, or lost SYNs would be what is measured."""
+    """Handshakes under way at a time. They are fewer than a backlog holds: lost SYNs would spoil the measurement."""
     name = "return"
     contenders = tuple(name for name in ALONE if name != BOTH)
 
@@ -182,7 +184,7 @@ class Return(Workload):
         yield {"seconds": took - began, "cpu": cpu}
 
     def _all_know_all(self, stage: Stage, admitted: int) -> float:
-        """When the last notice came, once everyone is in, everyone's picture is complete, and nothing more comes."""
+        """Wait until all are in, all pictures are complete and no more notices come. Returns when the last one came."""
         crowd = stage.crowd
         if not crowd.run(lambda: crowd.admitted >= admitted, stage.budget):
             raise BrokenPromise(f"{admitted - crowd.admitted} of {len(stage.members)} peers did not get back in")

@@ -1,7 +1,7 @@
 import os
 import ssl
 import sys
-from http.client import HTTPConnection, HTTPSConnection  # urllib would ask the proxy that the environment may name.
+from http.client import HTTPConnection, HTTPSConnection  # urllib would use a proxy that the environment names.
 
 port = int(os.environ.get("WG_ORCHESTRATOR_PORT") or 8000)
 if os.environ.get("WG_ORCHESTRATOR_TLS_CERTIFICATE"):

@@ -1,7 +1,7 @@
-// A client of protocol v2 without packages. It joins a tenant, keeps its picture, and resumes after a lost connection.
+// A client of protocol v2, without packages. It joins a tenant, keeps its picture, and resumes after a lost connection.
 //
 //     node examples/client.mjs ws://localhost:8000/tenants/acme laptop
-// It prints each message of the service as a line of JSON, and on standard error why a connection has ended.
+// It prints each message of the service as a line of JSON. On standard error it says why a connection has ended.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
@@ -10,7 +10,7 @@ const [url, name, publicKey = newKey()] = process.argv.slice(2);
 const V2 = "wg-orchestrator.v2", TEXT = 1, CLOSE = 8, PING = 9, PONG = 10;
 const SILENCE = 30_000; // Milliseconds: the service pings every ten seconds.
 const FINAL = [1002, 1003, 1007, 1008, 1009]; // So are all codes from 4500 on.
-const picture = { peers: new Map() }; // The others by public key; the revision; the session; the own address.
+const picture = { peers: new Map() }; // The other peers by public key; the revision; the session; its own address.
 let attempts = 0, stop = () => process.exit();
 
 function newKey() {
@@ -23,7 +23,7 @@ function apply({ type, revision, peer, peers, ...message }) {
   if (type === "welcome" || type === "resumed") Object.assign(picture, message);
   if (type === "joined" || type === "updated") picture.peers.set(peer.public_key, peer);
   if (type === "left") picture.peers.delete(message.public_key);
-  picture.revision = revision ?? picture.revision; // A type that is not known has none, and changes nothing.
+  picture.revision = revision ?? picture.revision; // A message of an unknown type has none, and changes nothing.
 }
 
 function join() {
@@ -31,14 +31,14 @@ function join() {
   return JSON.stringify({ type: "join", display_name: name, public_key: publicKey, virtual_ip, resume });
 }
 
-// RFC 6455, section 5.2: a client's frames are masked, the service's are not, and each of its messages is one frame.
+// RFC 6455, section 5.2: a client masks its frames, the service does not. Each message of the service is one frame.
 function frame(opcode, payload) {
   const { length } = payload, mask = randomBytes(4);
   const size = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 255];
   return Buffer.concat([Buffer.from([0x80 | opcode, ...size]), mask, payload.map((byte, at) => byte ^ mask[at % 4])]);
 }
 
-function eachFrame(data, hear) { // Returns what is left: the beginning of the next frame.
+function eachFrame(data, hear) { // Returns the rest: the beginning of the next frame.
   while (data.length >= 2) {
     const short = data[1] & 127, start = { 126: 4, 127: 10 }[short] ?? 2;
     if (data.length < start) break;

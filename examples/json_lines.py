@@ -1,7 +1,7 @@
-"""The same service over plain TCP, with one JSON object a line. Settings come from the environment, NATS among them.
+"""The same service over plain TCP, with one JSON object a line. Its settings (also NATS) come from the environment.
 
-A peer's first line is {"tenant": …, "display_name": …, "public_key": …}. It is told protocol v1's messages, or
-{"refused": "<reason>"}. Nobody waits for it: one that does not read is cut. There are no pings, and no TLS.
+A peer's first line is {"tenant": …, "display_name": …, "public_key": …}. The service answers with the messages of
+protocol v1, or with {"refused": "<reason>"}. It cuts off a peer that does not read. There are no pings, and no TLS.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class Line:
             with anyio.fail_after(self._limits.join_timeout):
                 text = (await self._reader.readuntil()).decode()
             request, tenant_id = v1.JoinRequest.parse(text), parse_tenant_id(json.loads(text).get("tenant"))
-        except OSError:  # The time is over, or the connection.
+        except OSError:  # The time is over, or the connection has ended.
             return await self._end(close_codes.JOIN_TIMEOUT.reason)
         except (EOFError, asyncio.LimitOverrunError, UnicodeDecodeError, v1.MalformedJoin, InvalidTenantId, TypeError):
             return await self._end(close_codes.MALFORMED_JOIN.reason)
@@ -56,7 +56,7 @@ class Line:
         with suppress(OSError), anyio.move_on_after(self._limits.close_timeout if refusal else None):
             if refusal:
                 self.tell(json.dumps({"refused": refusal}).encode())
-                self._transport.write_eof()  # And cut later: to do so while something is unread could lose the refusal.
+                self._transport.write_eof()  # It is cut later: a cut while data are unread could lose the refusal.
             while await self._reader.read(65_536):
                 pass
 
@@ -67,7 +67,7 @@ class LineNotifier:
 
     def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Line) -> None:
         welcome = v1.welcome(newcomer.peer, [v1.peer_entry(s.peer).payload for s in tenant.stays if s != newcomer])
-        subscriber.max_waiting += len(welcome.payload)  # However large the tenant is.
+        subscriber.max_waiting += len(welcome.payload)  # The welcome of a large tenant may be larger than the limit.
         subscriber.tell(welcome.payload)
         self._tenants.setdefault(tenant.id, {})[newcomer] = subscriber
 
@@ -83,7 +83,7 @@ class LineNotifier:
                     lines.pop(stay).cut()
                 if not lines:
                     self._tenants.pop(stay.tenant_id, None)
-            case PeerUpdated() | PeerResumed():  # Protocol v1 has no word for these.
+            case PeerUpdated() | PeerResumed():  # Protocol v1 has no messages for these.
                 return
             case _:
                 assert_never(event)

@@ -1,1 +1,1 @@
-"""What the tests and the benchmarks share: real services, real NATS servers, and clients for them."""
+"""Code that the tests and the benchmarks share: it runs real services and NATS servers, and has clients for them."""

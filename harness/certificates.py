@@ -12,7 +12,9 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write `cert.pem` and `key.pem`, over those that may be there, with a new key and `name` as the subject."""
+    """Make a new key and a certificate with `name` as its subject. Write them to `cert.pem` and `key.pem`, which may be
+    there already.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -1,4 +1,4 @@
-"""Three services on one or three NATS servers, each a process that can be killed and stopped, and their links."""
+"""Three nodes of the service on one or three NATS servers, as processes that can be killed, stopped and cut off."""
 
 import os
 import signal
@@ -25,15 +25,15 @@ def free_ports(count: int) -> list[int]:
 
 
 class ServiceProcess:
-    """`wg-orchestrator serve` on a port of its own, which reaches NATS by a link of its own."""
+    """`wg-orchestrator serve` on a port of its own. It reaches NATS through a link of its own."""
 
     def __init__(self, folder: Path, number: int, port: int, link: Link, options: tuple[str, ...]) -> None:
         self.address = f"127.0.0.1:{port}"
         self.link = link
         self.lives = 0
-        """How often it was started or killed."""
+        """How often it was started, was killed or has ended."""
         self.is_ending = False
-        """It was told to end."""
+        """Whether it was told to end."""
         self._log = folder / f"service-{number}.log"
         self._folder = folder
         self._arguments = [
@@ -60,13 +60,13 @@ class ServiceProcess:
             self._process = None
 
     def terminate(self) -> None:
-        """Tell it to end."""
+        """Tell it to end, by SIGTERM."""
         assert self._process is not None
         self.is_ending = True
         self._process.terminate()
 
     async def ended(self) -> None:
-        """Return when it has ended by itself."""
+        """Wait until it has ended by itself."""
         assert self._process is not None
         with anyio.fail_after(STARTUP):
             while self._process.poll() is None:
@@ -78,7 +78,7 @@ class ServiceProcess:
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)  # It may run on for a moment.
+        os.waitpid(self._process.pid, os.WUNTRACED)  # Wait for it: it may run on for a moment.
 
     def resume(self) -> None:
         assert self._process is not None
@@ -97,7 +97,9 @@ class ServiceProcess:
 
 class Cluster:
     def __init__(self, folder: Path, servers: int = 3, options: tuple[str, ...] = ()) -> None:
-        """`servers` NATS servers, each of which has all of the stream, in memory; `options` are the services'."""
+        """`servers` is how many NATS servers there are. Each has a replica of the whole stream, in memory. The services
+        get `options`.
+        """
         ports = iter(free_ports(2 * servers + SERVICES * (servers + 1)))
         clients, routing = ([next(ports) for _ in range(servers)] for _ in range(2))
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routing)
@@ -107,7 +109,7 @@ class Cluster:
                 f"nats-{number}",
                 clients[number],
                 'http: "127.0.0.1:-1"\n'
-                # Services must not be told of the way past their proxies.
+                # The servers must not tell the services their addresses, which bypass the proxies.
                 f'cluster {{ name: "test", no_advertise: true, routes: [{routes}]\n'
                 f'  listen: "127.0.0.1:{routing[number]}" }}'
                 if servers > 1

@@ -1,4 +1,4 @@
-"""The real NATS server, on free local ports, for as long as a test needs it."""
+"""Runs the real NATS server on a free local port, for as long as a test needs it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class NatsServer:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self.monitor = ""
-        """Where its monitoring endpoints are, if it was told to have them."""
+        """The URL of its monitoring endpoints, if its configuration has them."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class NatsServer:
         return self._name
 
     def start(self) -> None:
-        """Return when it listens: JetStream is up by then, unless it is one of a cluster."""
+        """Start it, and wait until it listens. JetStream is up by then, unless the server is part of a cluster."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
@@ -68,14 +68,14 @@ class NatsServer:
         raise AssertionError((self._folder / "log").read_text())
 
     def kill(self) -> None:
-        """End it without a chance to write anything. Does nothing if it does not run."""
+        """Kill it, so that it can't write anything more. Does nothing if it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def stop(self) -> None:
-        """Tell it to end."""
+        """Tell it to end, by SIGTERM, and wait until it has ended. Does nothing if it does not run."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -84,7 +84,7 @@ class NatsServer:
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # It goes on for a moment.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # Wait for it: it may run on for a moment.
 
     def resume(self) -> None:
         assert self._process is not None

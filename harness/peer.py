@@ -1,4 +1,4 @@
-"""A client of the cluster that notices whatever contradicts its picture."""
+"""A client of the cluster that finds each message that contradicts its picture."""
 
 import json
 import time
@@ -16,16 +16,16 @@ from harness.cluster import ServiceProcess
 from harness.picture import Picture
 
 ANSWER_TIME = 8.0
-"""Seconds for an answer to a join: more than the service gives NATS for it."""
+"""Seconds for the answer to a join: more than the service waits for NATS."""
 
 
 class Contradiction(AssertionError):
-    """A client was told what cannot be."""
+    """A client was told something that contradicts what it was told before."""
 
 
 @dataclass(eq=False)
 class Peer:
-    """One stay in a tenant, which lasts as long as its connection. Its name is the stay's own."""
+    """One stay in a tenant, which lasts as long as its connection. Each stay has another name."""
 
     tenant: str
     key: str
@@ -34,16 +34,16 @@ class Peer:
     websocket: ClientConnection
     roster: Picture = field(default_factory=Picture)
     told: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often it was told that a stay has begun or has ended."""
+    """How often it was told that a stay has begun or has ended, by ("joined" or "left", the stay's name)."""
     since: float = field(default_factory=time.monotonic)
     leaving: bool = False
-    """It has begun to leave, of its own will."""
+    """Whether this client has begun to leave."""
     code: int | None = None
-    """How its connection has ended, if it has."""
+    """The close code of its connection, if that has ended."""
     gone: anyio.Event = field(default_factory=anyio.Event)
-    """Set when it has ended."""
+    """Set when the connection has ended."""
     on_left: Callable[["Peer", str], None] = lambda *_: None
-    """Called with itself and the name of whoever it was told has left."""
+    """Called when it is told that a peer has left: with itself and the name of that peer."""
     _life: int = -1
     _keys: set[str] = field(default_factory=set)
 
@@ -52,7 +52,7 @@ class Peer:
 
     @property
     def was_orphaned(self) -> bool:
-        """Whether its service was told or made to end."""
+        """Whether its service was told to end, or was killed."""
         return self.service.is_ending or self._life != self.service.lives
 
     @property
@@ -64,7 +64,9 @@ class Peer:
         return others | {(self.roster.virtual_ip, self.key)}
 
     def apply(self, message: dict[str, Any]) -> None:
-        """Raises Contradiction: an address or a key that is there twice, a leave of somebody who is not there."""
+        """Apply a message. Raises Contradiction if it adds an address or a key that the picture has already, or removes
+        a peer that the picture does not have.
+        """
         gone = self.roster.peers.get(message.get("removed_peer", ""))
         try:
             self.roster.apply(message)
@@ -85,7 +87,7 @@ class Peer:
             self.told["joined", message["display_name"]] += 1
 
     async def listen(self) -> None:
-        """Apply what comes, until the connection ends."""
+        """Apply all messages, until the connection ends."""
         try:
             async for message in self.websocket:
                 self.apply(json.loads(message))
@@ -106,7 +108,7 @@ class Peer:
 
 
 async def join(service: ServiceProcess, tenant: str, key: str, name: str) -> Peer:
-    """Join, once. Raises ConnectionClosed if it is refused; OSError, InvalidHandshake, TimeoutError."""
+    """Try once to join. Raises ConnectionClosed if it is refused; also OSError, InvalidHandshake, TimeoutError."""
     with anyio.fail_after(ANSWER_TIME):
         websocket = await _ask(service, tenant, key, name)
         try:
@@ -119,7 +121,7 @@ async def join(service: ServiceProcess, tenant: str, key: str, name: str) -> Pee
 
 
 async def give_up(service: ServiceProcess, tenant: str, key: str, name: str) -> None:
-    """Ask to join, and be gone before the answer. Raises ConnectionClosed, OSError, InvalidHandshake, TimeoutError."""
+    """Ask to join, and abort the connection before the answer. Raises the same as `join`."""
     with anyio.fail_after(ANSWER_TIME):
         websocket = await _ask(service, tenant, key, name)
         await anyio.lowlevel.checkpoint()
@@ -130,7 +132,7 @@ async def _ask(service: ServiceProcess, tenant: str, key: str, name: str) -> Cli
     url = f"ws://{service.address}/tenants/{tenant}"
     try:
         websocket = await connect(url, compression=None, max_queue=None, ping_interval=None, max_size=None)
-    except AssertionError as error:  # The library's own way to say that the connection was reset as it was made.
+    except AssertionError as error:  # The library raises it if the connection is reset as it is made.
         raise ConnectionResetError from error
     try:
         await websocket.send(json.dumps({"display_name": name, "public_key": key}))

@@ -2,18 +2,18 @@ from typing import Any
 
 
 class Picture:
-    """What a client knows of its tenant, in the words of protocol v1: the welcome, and each notice after it, in order.
+    """What a client of protocol v1 knows of its tenant: the welcome, with each notice after it applied in order.
 
-    It is the harness's own, for it judges what the service says: nothing of the service's parsing is in it.
+    It uses none of the service's own code, because it checks what the service sends.
     """
 
     def __init__(self) -> None:
         self.virtual_ip = ""
         self.peers: dict[str, dict[str, str]] = {}
-        """The others, by virtual IP."""
+        """The other peers, by virtual IP."""
 
     def apply(self, message: dict[str, Any]) -> None:
-        """Raises ValueError if the message contradicts the picture, or is none."""
+        """Apply a message. Raises ValueError if it contradicts the picture."""
         if "peers" in message:
             self.virtual_ip = message["virtual_ip"]
             self.peers = {peer["virtual_ip"]: peer for peer in message["peers"]}

@@ -3,11 +3,11 @@
 import asyncio
 
 PIECE = 64 * 1024
-"""Bytes that are passed on at once."""
+"""The most bytes that are passed on at once."""
 
 
 class Proxy:
-    """Before one server. It is `open` first, and again after `restore`."""
+    """A proxy before one server. It listens only after `restore`."""
 
     def __init__(self, port: int, server_port: int) -> None:
         self._port = port
@@ -22,7 +22,7 @@ class Proxy:
         return len(self._tasks)
 
     async def restore(self) -> None:
-        """Let connections in, and all that they send through at once."""
+        """Accept connections, and pass on all data at once."""
         self._delay = 0.0
         self._flows.set()
         if self._listener is None:
@@ -37,11 +37,11 @@ class Proxy:
             task.cancel()
 
     def stall(self) -> None:
-        """Pass nothing on, in either direction. Connections stay, and new ones are taken."""
+        """Pass nothing on, in either direction. Connections stay open, and new ones are accepted."""
         self._flows.clear()
 
     def slow(self, delay: float) -> None:
-        """Hold each piece for `delay` seconds: that is latency, and 64 KiB in that time at the most."""
+        """Hold each piece for `delay` seconds. This adds latency, and at most 64 KiB pass in that time."""
         self._delay = delay
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +62,7 @@ class Proxy:
                     one.cancel()
                 await asyncio.gather(*both, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # The server is not there, or the connection was cut: its client sees that it has ended.
+            pass  # The server does not listen, or the connection was cut: the client sees its connection end.
         finally:
             self._tasks.discard(task)
             for end in (writer, upstream):
@@ -79,7 +79,7 @@ class Proxy:
 
 
 class Link:
-    """What one service reaches NATS by: a proxy before each server."""
+    """The proxies through which one service reaches NATS, one before each server."""
 
     def __init__(self, proxies: list[Proxy]) -> None:
         self.proxies = proxies

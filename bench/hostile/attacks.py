@@ -8,19 +8,21 @@ from bench.stage import tenant
 from bench.tls import client_hello
 
 ATTACKED = tenant(1)
-"""The members' tenant that is attacked, where one is."""
+"""The tenant that "joins" attacks. The measured members are in it, too."""
 
 _REFUSED = frozenset({"429", "503"})
-"""Too many handshakes or connections, from one source or in all."""
+"""Too many handshakes or connections, from one source or from all."""
 _VANISHED = frozenset({"closed", "reset"})
-"""No answer is owed to what is no request; and one that crosses with data is lost to the reset that follows."""
+"""The service need not answer what is no request. And if data of the attacker is on its way when the service closes,
+the kernel resets the connection, and the service's answer may be lost.
+"""
 
 _NO_MASK = bytes(4)
 _PING = frames.masked(frames.PING, bytes(125))
 _EMPTY_CONTINUATION = bytes((0x00, 0x80)) + _NO_MASK
 _EMPTY_BEGINNING = bytes((frames.TEXT, 0x80)) + _NO_MASK
 _BLOCK = 1 << 16
-"""Bytes that are handed to the kernel at once."""
+"""Bytes that are sent at once."""
 
 
 def _own_tenant(number: int, port: int) -> bytes:
@@ -32,7 +34,7 @@ def _attacked_tenant(_: int, port: int) -> bytes:
 
 
 def _half_a_head(number: int, port: int) -> bytes:
-    """Every other one says nothing at all."""
+    """Every second connection sends nothing at all."""
     return f"GET /tenants/flood HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpg".encode() if number % 2 else b""
 
 
@@ -48,7 +50,7 @@ _CLIENT_HELLO = client_hello()
 
 
 def _beginning_of_tls(number: int, _: int) -> bytes:
-    """A third say nothing, a third stop amid their first record, the others have the service answer it."""
+    """A third of the connections send nothing, a third half of a ClientHello, and a third a whole one."""
     return (b"", _CLIENT_HELLO[: len(_CLIENT_HELLO) // 2], _CLIENT_HELLO)[number % 3]
 
 
@@ -62,32 +64,33 @@ def _join_and_leave(number: int) -> bytes:
 
 @dataclass(frozen=True)
 class Attack:
-    """What each connection of a flood does: a request; if that is a handshake, a greeting once it is answered; then
-    a block, over and over, as fast as the service takes it. A connection that was ended is replaced.
+    """What each connection of a flood does. It sends a request. If that is a handshake, it sends a greeting when it is
+    answered. Then it sends a block, again and again, as fast as the service takes it. A connection that the service has
+    ended is replaced.
     """
 
     name: str
     title: str
     connections: int
     request: Callable[[int, int], bytes]
-    """By the connection's number, and the service's port."""
+    """Makes the request from the connection's number and the service's port."""
     greeting: Callable[[int], bytes] | None = None
     block: bytes = b""
     bite: int = _BLOCK
-    """Bytes of the block that are sent at once."""
+    """Bytes of the block that one `send` sends."""
     limit: int = 0
-    """Bytes that one connection sends of blocks, if that is bounded: what the service holds of them is, too, then."""
+    """Bytes of blocks that one connection sends at most; 0: any number. It also bounds what the service can hold."""
     per_second: float = 2000.0
-    """New connections at the most. More than the service can accept would measure the kernel's queues."""
+    """New connections a second, at most. With more than the service can accept, only the kernel's queues would grow."""
     sources: int = 8
     over_tls: bool = False
     """Whether the service speaks TLS."""
     record: int = 0
-    """Bytes of the block in each TLS record, of which a `bite` is sent at once; 0: the attackers do not speak TLS."""
+    """Bytes of the block in each TLS record; one `send` sends a `bite` of it. 0: the attackers do not speak TLS."""
     growth: float = 4.0
-    """MB more that the service may have at the most, as a target."""
+    """Target: MB of memory that the service may have more, at most."""
     answers: frozenset[str] = frozenset()
-    """Which ends are right: an HTTP status, a close code, "closed" without a word, "reset"."""
+    """How the service may end a connection: an HTTP status, a close code, "closed" without either, "reset"."""
 
 
 ATTACKS = {
@@ -139,5 +142,6 @@ ATTACKS = {
         ),
     )
 }  # fmt: skip
-"""Few new connections a second where it is not those that are meant to hurt: whoever is cut off at once would else
-make of each of these one more flood of joins."""
+"""Where new connections are not the attack itself, there are few of them a second. Otherwise connections that the
+service cuts at once would make each of these attacks a flood of new connections.
+"""

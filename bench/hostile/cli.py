@@ -24,7 +24,7 @@ _MILLION = 1_000_000
 
 
 _SELDOM = (60.0, 60.0)
-"""Pings by which nobody is gotten rid of in time: who is gone then has overflowed."""
+"""The ping interval and timeout: so long that no peer is cut off for a ping. A peer that is gone had a full outbox."""
 
 
 def _scenarios(cycles: int) -> list[Scenario]:
@@ -38,7 +38,7 @@ def _scenarios(cycles: int) -> list[Scenario]:
 
 
 def _quick_scenarios(cycles: int) -> list[Scenario]:
-    """The same in small, for a test that all of it works. Only counts decide; the figures mean little."""
+    """The same scenarios, but small: a test that all of them work. Only the counts decide; the figures mean little."""
     often = (1.0, 1.0)
     stalled: Callable[..., Stalled] = partial(Stalled, members=200, stalled=20, rate=1000, seconds=2.0, max_outbox=8192)
     return [
@@ -62,14 +62,14 @@ _NAMES = [scenario.name for scenario in _scenarios(_MILLION)]
     "names",
     multiple=True,
     type=click.Choice(_NAMES),
-    help="Only this one; may be repeated. All but soak.",
+    help="Run only this scenario; may be repeated. Without it, all but soak.",
 )
-@click.option("--cycles", type=click.IntRange(1), default=_MILLION, help="Of the soak.")
+@click.option("--cycles", type=click.IntRange(1), default=_MILLION, help="Joins and leaves of the soak.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=RESULTS / "hostile.json")
-@click.option("--strict", is_flag=True, help="Fail if a target is missed, too: for a quiet machine.")
-@click.option("--quick", is_flag=True, help="In small, in less than a minute: a test, no measurement.")
+@click.option("--strict", is_flag=True, help="Also fail if a target is missed: for a quiet machine.")
+@click.option("--quick", is_flag=True, help="Everything, but small, in less than a minute: a test only.")
 def main(names: tuple[str, ...], cycles: int, path: Path, *, strict: bool, quick: bool) -> None:
-    """Hurt the service, and measure what its other peers feel of it. Fails if it breaks a promise."""
+    """Attack the service, and measure how its other peers are affected. Fails if it breaks a promise."""
     prepare_this_process()
     scenarios = _quick_scenarios(cycles) if quick else _scenarios(cycles)
     for scenario in scenarios if quick else ():

@@ -14,13 +14,13 @@ _PATIENCE = 20.0
 
 @dataclass
 class Stand:
-    """How a flood stands."""
+    """The state of a flood."""
 
     open: int = 0
     answers: dict[str, int] = field(default_factory=dict)
-    """How many connections the service has ended, by how."""
+    """How many connections the service has ended, by the way in which it did."""
     sent: int = 0
-    """Bytes of what is sent over and over."""
+    """Bytes of blocks that were sent."""
 
     @property
     def ended(self) -> int:
@@ -28,7 +28,7 @@ class Stand:
 
 
 class Flood:
-    """An attack, kept up by a process of its own on the same core as we. It ends when we do, however we end."""
+    """An attack by a process of its own, on the core of this process. It ends when this process ends, in any way."""
 
     def __init__(self, attack: Attack, port: int) -> None:
         self._attack = attack
@@ -46,7 +46,7 @@ class Flood:
 
     @property
     def stand(self) -> Stand:
-        """The newest there is. Raises BrokenPromise if the attacker has died."""
+        """The latest state. Raises BrokenPromise if the attacker's process has ended."""
         try:
             while data := os.read(self._output, 1 << 16):
                 self._rest += data
@@ -63,7 +63,7 @@ class Flood:
         return self.stand.open + self._stand.ended >= self._attack.connections
 
     def end(self) -> Stand:
-        """Stop, and how it stood then."""
+        """Stop it. Returns its last state."""
         os.set_blocking(self._output, True)
         self._rest += self._process.communicate(timeout=_PATIENCE)[0]
         self._take()

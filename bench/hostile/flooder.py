@@ -1,7 +1,7 @@
-"""`python -m bench.hostile.flooder ATTACK CONNECTIONS PORT`: keeps an attack up until its standard input ends.
+"""`python -m bench.hostile.flooder ATTACK CONNECTIONS PORT`: attacks until its standard input ends.
 
-It shares its core with the clients whose joins are measured, and is the last in line for it: what these wait for is
-the service. Several times a second, and at the end, it prints how it stands, as JSON.
+It shares its core with the clients whose joins are measured, and has the lowest priority, so that these wait for the
+service and not for the attack. Several times a second, and at the end, it prints its state as JSON.
 """
 
 import errno
@@ -25,7 +25,7 @@ from bench.tls import TlsSocket, client_context
 _SAY_EVERY = 0.2
 _READ_SIZE = 1 << 16
 _TURNS = 64
-"""Sends on one connection before it is another's turn."""
+"""Sends on one connection before the next connection gets its turn."""
 _HEARD_MAX = 1 << 20
 
 
@@ -37,11 +37,11 @@ class Connection:
         self.sock = sock
         self.tls: TlsSocket | None = None
         self.sealed = b""
-        """What is left to be sent of a TLS record."""
+        """Bytes of TLS records that are still to be sent."""
         self.greeted = False
         self.heard = bytearray()
         self.sent = -1
-        """Bytes of blocks, under TLS of what carries them. Less than 0: the request is not out yet."""
+        """Bytes of blocks that were sent; with TLS, of their records. Below 0: the request is not sent yet."""
 
 
 class Flooder:
@@ -87,7 +87,7 @@ class Flooder:
     def _connect(self) -> None:
         sock = socket.socket()
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)  # Ports must not rest after use.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)  # So its port can be used again at once.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((next(self._sources), 0))
@@ -126,7 +126,7 @@ class Flooder:
             if attack.limit and connection.sent >= attack.limit:
                 self._epoll.modify(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
                 return
-            # Wherever a send has ended amid a block, the next one goes on.
+            # If a send has ended in the middle of a block, the next one goes on from there.
             if connection.tls is not None:
                 size = sock.send(self._sealed(connection, connection.tls)[: attack.bite])
                 connection.sealed = connection.sealed[size:]
@@ -156,7 +156,7 @@ class Flooder:
             connection.greeted = True
             if self._attack.greeting is not None:
                 (connection.tls or connection.sock).send(self._attack.greeting(connection.number))
-            if self._attack.block:  # From here on it does not read: what is answered stays in the service's hands.
+            if self._attack.block:  # From here on it does not read: the service keeps what it can't send.
                 self._epoll.modify(connection.sock.fileno(), select.EPOLLOUT | select.EPOLLRDHUP)
 
     def _end(self, connection: Connection, how: str) -> None:
@@ -166,8 +166,8 @@ class Flooder:
 
 
 def answer(heard: bytes | bytearray) -> str:
-    """The HTTP status that refused the handshake, or the code of the close frame, in what a service has sent; or
-    nothing.
+    """Find in what a service has sent the HTTP status that refused the handshake, or the code of the close frame.
+    Returns an empty text if there is neither.
     """
     head, end, _ = heard.partition(b"\r\n\r\n")
     if not end:

@@ -22,10 +22,10 @@ _TURN = 0.002
 
 @dataclass
 class Flooded(Scenario):
-    """Joins at a steady rate, without a flood and then under it, while members of many tenants are there.
+    """Clients join at a steady rate, without a flood and then under it. The service has members in many tenants.
 
-    A join is timed from the connection's first packet to its welcome. They do not wait for each other: if they did,
-    a time in which none gets through would count as one slow join instead of many.
+    The time of a join is from the connection's first packet to its welcome. Joins do not wait for each other: if they
+    did, a time in which none succeeds would count as one slow join instead of many.
     """
 
     attack: Attack
@@ -34,7 +34,7 @@ class Flooded(Scenario):
     rate: float = 100.0
     """Joins a second. As many leave."""
     seconds: float = 8.0
-    """Without and with."""
+    """Seconds without the flood, and as many under it."""
 
     def __post_init__(self) -> None:
         self.name = self.attack.name
@@ -89,7 +89,7 @@ class Flooded(Scenario):
         self._check(stage, stand)
 
     def _joins(self, stage: Stage, when: str, look: Callable[[], object]) -> list[float]:
-        """Seconds that each join took."""
+        """Let clients join for a while. Returns the seconds that each join took."""
         traffic = Traffic(stage, self.rate)
 
         def over() -> bool:
@@ -103,7 +103,7 @@ class Flooded(Scenario):
         return traffic.took
 
     def _settle(self, stage: Stage) -> None:
-        """Wait until nothing has come for a while, and then until everything that is owed has."""
+        """Wait until no notices have come for a while, and all members have got as many as they should."""
         crowd, deadline = stage.crowd, time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             notices = crowd.notices
@@ -114,7 +114,8 @@ class Flooded(Scenario):
     def _check(self, stage: Stage, stand: Stand) -> None:
         attacked = [member for member in stage.members if member.tenant == ATTACKED]
         flooded_with = attacked[0].notices - attacked[0].owed
-        for member in attacked:  # How much it is is not known here; that it is as much for all of them, is.
+        # It is not known how many notices the flood caused, but all members must have got as many.
+        for member in attacked:
             member.owed += flooded_with
         stage.check_counts()
         checks.tenant_in_full(attacked)

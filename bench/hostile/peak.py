@@ -6,7 +6,7 @@ _EVERY = 0.1
 
 
 class Peak:
-    """The most memory that a server had since this was made."""
+    """The most memory that a server has had since this object was made."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -15,11 +15,11 @@ class Peak:
 
     @property
     def growth(self) -> int:
-        """Bytes above what it had at first."""
+        """Bytes more than the server had at first, at most."""
         return self._most - self.before
 
     def look(self) -> bool:
-        """To be called often; looks seldom. Always true, to stand in a condition."""
+        """Measure, but at most ten times a second. Returns True, so that it can be part of a condition."""
         if (now := time.monotonic()) >= self._due:
             self._due = now + _EVERY
             self._most = max(self._most, self._server.resident)

@@ -12,7 +12,7 @@ from bench.report import number
 
 
 class _Columns(NamedTuple):
-    """A table's: `titles` by figure."""
+    """The columns of a table: `titles` by figure."""
 
     title: str
     titles: dict[str, str]
@@ -62,7 +62,7 @@ _TABLES: dict[type[Scenario], _Columns] = {
 
 
 def print_report(console: Console, played: Sequence[tuple[Scenario, Outcome]]) -> None:
-    """A table for each kind of scenario. What misses its target is red."""
+    """Print a table for each kind of scenario. A figure that misses its target is red."""
     for kind, columns in _TABLES.items():
         of_kind = [(scenario, outcome) for scenario, outcome in played if type(scenario) is kind]
         if not of_kind:

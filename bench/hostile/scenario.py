@@ -12,32 +12,32 @@ from bench.stage import Note, Stage
 
 MB = 1e6
 _BUDGET = 180.0
-"""Seconds that filling the service may take."""
+"""Seconds that it may take to fill the service."""
 
 
 @dataclass
 class Outcome:
-    """What came of a scenario."""
+    """The result of a scenario."""
 
     figures: dict[str, float] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
-    """How many connections were ended by the service, by how: an HTTP status, a close code, "closed", "reset"."""
+    """How many connections the service has ended in each way: an HTTP status, a close code, "closed", "reset"."""
     failure: str = ""
-    """Which promise was broken. The figures count for nothing then."""
+    """Which promise was broken, if one was. Then the figures do not count."""
 
 
 class Scenario(ABC):
-    """One way to hurt the service, and what the others feel of it."""
+    """One attack on the service, and how the other peers are affected."""
 
     name: str
     title: str
     settings: dict[str, object]
-    """Of the service, where they are not its defaults."""
+    """Settings of the service that are not its defaults."""
     targets: dict[str, float]
-    """What each figure is to be at the most, on a quiet machine. It does not decide whether a promise was broken."""
+    """The most that each figure should be, on a quiet machine. If it is more, no promise is broken."""
 
     def more_settings(self, folder: Path) -> dict[str, object]:
-        """Those that name files, which are written to a folder that lives as long as the service does."""
+        """Settings that name files. The files are written to `folder`, which exists as long as the service runs."""
         return {}
 
     def crowd(self, port: int) -> Crowd:
@@ -45,7 +45,7 @@ class Scenario(ABC):
 
     @abstractmethod
     def run(self, stage: Stage, outcome: Outcome) -> None:
-        """Fill in `outcome` as far as it comes. Raises BrokenPromise and NotReached."""
+        """Run the scenario, and fill in `outcome`. Raises BrokenPromise and NotReached."""
 
     def missed(self, outcome: Outcome) -> list[str]:
         """Which figures are beyond their targets."""
@@ -55,7 +55,7 @@ class Scenario(ABC):
 def play(scenario: Scenario, note: Note) -> Outcome:
     """Run it against a service of its own."""
     outcome = Outcome()
-    gc.disable()  # Collected between scenarios instead, when nobody waits for us.
+    gc.disable()  # It collects between scenarios instead, when no server waits for this process.
     note("starting")
     try:
         with (

@@ -19,15 +19,17 @@ from bench.server import HOST
 from bench.stage import CHURNERS_FROM, PATIENCE, SETTLE, Stage, tenant
 
 PER = 100_000
-"""Cycles that a growth of memory is stated for."""
+"""The growth of memory is given for so many cycles."""
 _SOURCES = 64
-"""Loopback addresses to connect from: each has 28,000 ports, of which one rests for a minute after a FIN of ours."""
+"""Loopback addresses to connect from: each has 28,000 ports, and a port whose client sent the first FIN can't be used
+again for a minute.
+"""
 _MEMBERS = 4
 _SHARED = 5
 
 
 class Base(NamedTuple):
-    """What the service's process has when only the members who stay are there."""
+    """What the service's process has open when only the members that stay are connected."""
 
     files: int
     threads: int
@@ -36,14 +38,14 @@ class Base(NamedTuple):
 
 @dataclass
 class Soak(Scenario):
-    """Join and leave, over and over, with a key that was never there before, and each of three endings in turn:
-    a close frame, a FIN, a reset.
+    """Clients join and leave, again and again, each time with a new key. They leave by a close frame, a FIN and a reset
+    in turn.
 
-    A quarter of the clients come to a tenant that is never empty, and so is never forgotten. A quarter share a few
-    others. Each of the rest has one of its own, which comes into being and is forgotten with every cycle.
+    A quarter of the clients join a tenant that is never empty, so it is never forgotten. A quarter share a few other
+    tenants. Each of the others has a tenant of its own, which is made and forgotten in each cycle.
 
-    After each leg all of them are gone, and then the process has as many open files, threads and asyncio tasks as at
-    first, and the members know nobody but each other.
+    After each leg all these clients are gone. Then the process must have as many open files, threads and asyncio tasks
+    as at first, and the members that stay must know only each other.
     """
 
     cycles: int = 1_000_000
@@ -77,7 +79,7 @@ class Soak(Scenario):
             memory.append((due, stage.server.memory / MB))
         took, cpu = time.perf_counter() - began, stage.server.cpu_seconds - cpu
         warm = memory[1:] if len(memory) > 2 else memory
-        # What falls and rises again, as a table does that is rebuilt, has not grown.
+        # Memory that shrinks and grows again to what it was, as for a table that is rebuilt, has not grown.
         highest = list(zip((at for at, _ in warm), itertools.accumulate((most for _, most in warm), max), strict=True))
         outcome.figures = {
             "cycles": cycling.started,
@@ -96,7 +98,7 @@ class Soak(Scenario):
         }
 
     def _base(self, stage: Stage) -> Base:
-        # Each time we ask for the tasks there is a file and a thread more for a moment, which are not to be counted.
+        # The request for the number of tasks takes a file and a thread for a moment. These must not be counted.
         stage.crowd.rest(SETTLE)
         files, threads = stage.server.open_files, stage.server.threads
         connection = HTTPConnection(HOST, self._metrics, timeout=PATIENCE)
@@ -115,7 +117,7 @@ class Soak(Scenario):
 
         before = stage.crowd.admitted
         cycling.go_on_until(due)
-        # Nothing here says how fast it has to be: what is waited for is that it stands still.
+        # There is no bound to how long a leg takes. It fails only if no client gets in for a while.
         while not stage.crowd.run(over, PATIENCE):
             if stage.crowd.admitted == before:
                 raise BrokenPromise(f"{cycling.inside} clients did not get in or out in {PATIENCE} s")
@@ -133,7 +135,7 @@ class Soak(Scenario):
 
 
 class _Cycling:
-    """Clients who come, go, and come again as somebody else, until there were enough."""
+    """Clients that join, leave, and join again with a new key, until there were enough cycles."""
 
     def __init__(self, crowd: Crowd, clients: int) -> None:
         self._crowd = crowd
@@ -145,7 +147,7 @@ class _Cycling:
         self.started = 0
         self.inside = 0
         self.into_kept = 0
-        """Cycles in the tenant that is kept, since the last leg."""
+        """Cycles in the tenant that is never empty, since the last leg."""
 
     def go_on_until(self, cycles: int) -> None:
         self._until = cycles
@@ -174,7 +176,7 @@ class _Cycling:
 
 
 class _Watcher:
-    """The picture that a sampled member has, kept up to date without keeping all that it was told."""
+    """Keeps the picture of a sampled member up to date, without keeping all notices."""
 
     def __init__(self, member: Client) -> None:
         self.member = member
@@ -182,7 +184,7 @@ class _Watcher:
         self._started = False
 
     def check(self, truth: Picture) -> None:
-        """Apply what came since the last time; there must be nothing on its way. Raises BrokenPromise."""
+        """Apply the notices that came since the last time. None may be on its way. Raises BrokenPromise."""
         member = self.member
         first, changes = checks.told_in_full(member)
         if not self._started:

@@ -20,7 +20,7 @@ _WATCHERS = 40
 _RECEIVE_BUFFER = 8192
 """Bytes. The kernel doubles it."""
 _GONE_WITHIN = 20.0
-"""Seconds from when they stop until the last of them has to be gone."""
+"""Seconds after which all stalled peers must be gone, from when they stop reading."""
 _LOOK_EVERY = 0.1
 _TURN = 0.002
 _REMOVAL = re.compile(rb'\{"removed_peer":"([^"]+)"\}')
@@ -43,27 +43,27 @@ def answers_no_ping(sock: socket.socket) -> None:
 
 @dataclass
 class Stalled(Scenario):
-    """Members of one tenant who stop reading, and what the others in it feel while they are gotten rid of.
+    """Some members of a tenant stop reading. Measured is how the other members are affected until these are cut off.
 
-    Everyone is in one tenant: there each flush walks past all of the stalled ones, and nobody can be told anything by
-    which they could not be hurt. The stalled ones come first, so that in the order of sending they precede those who
-    are measured, and so that their welcome, for which the service allows extra room, is a small one. They read as
-    everyone does while the measure without them is taken: what differs then is their not reading alone.
+    All members are in one tenant, so each flush has to write to all stalled peers, and the next flush waits for that.
+    (A flush writes to the members that joined last first.) The stalled peers join first, so that their welcome, for
+    which the service allows extra room in the outbox, is small. In the first half of the measurement they read like all
+    others. So the only difference between the halves is that they do not read.
     """
 
     name: str
     habit: Habit
     every: float = _LOOK_EVERY
-    """Seconds between two times that a stalled peer does as is its habit."""
+    """Seconds between two calls of `habit` for a stalled peer."""
     members: int = 5000
     stalled: int = 500
     rate: float = 250.0
     """Joins a second. As many leave."""
     seconds: float = 20.0
-    """With and without."""
+    """Seconds of each half."""
     max_outbox: int = 32_768
     pings: tuple[float, float] = (10.0, 8.0)
-    """Seconds between them, and for the answer."""
+    """Seconds between two pings, and for the answer to one."""
 
     def __post_init__(self) -> None:
         self.title = f"{self.stalled:,} of {self.members:,}: {self.habit.__name__.replace('_', ' ')}"
@@ -123,7 +123,7 @@ class Stalled(Scenario):
         return stage.members[: self.stalled]
 
     def _stall(self, stage: Stage, stalled: Sequence[Client], traffic: Traffic, peak: Peak) -> list[float]:
-        """Let them stop. Seconds until each of them was gone."""
+        """Let them stop reading. Returns the seconds until each of them was gone."""
         began = time.monotonic()
         sockets = [stage.crowd.let_go(client) for client in stalled]
         removals = _Removals(
@@ -157,7 +157,7 @@ class Stalled(Scenario):
 
 
 class _Removals:
-    """Finds in what a sampled member is told when each of some addresses was gone."""
+    """Finds out, from the notices of a sampled member, when the peers at some addresses were gone."""
 
     def __init__(self, watcher: Client, addresses: set[bytes]) -> None:
         self._watcher = watcher
@@ -165,13 +165,13 @@ class _Removals:
         self._seen = len(watcher.raw or ())
         self._rest = b""
         self.after: dict[bytes, float] = {}
-        """By address: `now` when it was first known."""
+        """By address: the time at which the leave was first seen."""
 
     def look(self, now: float) -> None:
         pieces = (self._watcher.raw or [])[self._seen :]
         self._seen += len(pieces)
         told = self._rest + b"".join(pieces)
-        whole = max(0, told.rfind(NOTICE))  # What follows may be cut.
+        whole = max(0, told.rfind(NOTICE))  # The rest may be an incomplete notice.
         self._rest = told[whole:]
         for removal in _REMOVAL.findall(told[:whole]):
             if removal in self._addresses:

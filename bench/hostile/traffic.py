@@ -16,9 +16,9 @@ _JOIN = re.compile(rb'\{"display_name":"([^"]+)"[^}]*\}')
 
 
 class Traffic:
-    """Clients who come to the first tenant and go at once, at a steady rate whatever the service makes of it.
+    """Clients that join the first tenant and leave at once. They start at a steady rate, however slow the service is.
 
-    `tick` has to be called often. With so many under way that no identity is left, those who are due come later.
+    `tick` has to be called often. If so many clients are under way that no identity is free, the next ones start later.
     """
 
     def __init__(self, stage: Stage, rate: float) -> None:
@@ -27,9 +27,9 @@ class Traffic:
         self._due = time.monotonic()
         self._free = deque(identity(CHURNERS_FROM + number) for number in range(_CLIENTS))
         self.came: list[Client] = []
-        """Everyone who was welcomed, in that order."""
+        """All clients that were welcomed, in that order."""
         self.took: list[float] = []
-        """Seconds from each one's first packet to its welcome, refusals and what came of trying again included."""
+        """Seconds from each client's first packet to its welcome, with the time for refusals and further tries."""
         self._began: dict[Client, float] = {}
 
     def tick(self) -> None:
@@ -42,7 +42,7 @@ class Traffic:
             self._stage.crowd.connect(client)
 
     def end(self) -> None:
-        """Wait until the last one is gone, and every member has got what it is owed."""
+        """Wait until the last client is gone and every member has got as many notices as it should."""
         crowd = self._stage.crowd
         members = [member for member in self._stage.members if member.tenant == tenant(0)]
         if not crowd.run(lambda: len(self._free) == _CLIENTS, PATIENCE):
@@ -62,9 +62,9 @@ class Traffic:
 
 
 def join_to_notice(watcher: Client, came: Sequence[Client]) -> Iterator[tuple[float, float]]:
-    """When each of `came` asked to join, and how many seconds later `watcher`, a sampled member, was told.
+    """Yield when each client of `came` asked to join, and how many seconds later `watcher`, a sampled member, was told.
 
-    `came` has everyone of its identities who came since `watcher` joined, each identity's in order.
+    `came` must have all clients of these identities that came since `watcher` joined, those of one identity in order.
     """
     waiting: dict[bytes, deque[Client]] = {}
     for client in came:

@@ -1,1 +1,1 @@
-"""The same job done by others: protocol v1, correct, each the way its library's users write it."""
+"""Other servers that do the same job. Each speaks protocol v1 correctly, and is written as users of its library do."""

@@ -9,7 +9,7 @@ from bench.rivals.roster import Roster
 
 
 class Tenant(Roster[WebSocket]):
-    """A lock, because `gather` lets others run: without it, one's notices overtake another's welcome."""
+    """It has a lock, because other tasks run during `gather`: without the lock, a notice could overtake a welcome."""
 
     def __init__(self) -> None:
         super().__init__()

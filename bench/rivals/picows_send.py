@@ -10,7 +10,7 @@ rosters: Rosters[WSTransport] = Rosters()
 
 
 class Peer(WSListener):
-    """Callbacks of a parser in C; between two of them nobody else runs."""
+    """The callbacks of a parser in C. No other code runs during one of them."""
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant

@@ -7,7 +7,7 @@ Handle = TypeVar("Handle")
 
 
 class Admission(NamedTuple):
-    """What there is to say when somebody joins."""
+    """What has to be sent when a client joins."""
 
     virtual_ip: str
     welcome: str
@@ -15,7 +15,7 @@ class Admission(NamedTuple):
 
 
 class Roster(Generic[Handle]):
-    """One tenant, for any rival. Entries are kept as JSON, so that no rival is slow for its welcomes."""
+    """One tenant, for any rival. It keeps its entries as JSON, so that welcomes make no rival slow."""
 
     def __init__(self) -> None:
         self.handles: dict[str, Handle] = {}
@@ -25,7 +25,7 @@ class Roster(Generic[Handle]):
         self._free: deque[str] = deque()
 
     def admit(self, message: str) -> Admission:
-        """Take in whoever sent that join message. Changes `handles` not at all: when to do that is up to the rival."""
+        """Admit the sender of this join message. `handles` does not change: the rival adds the newcomer itself."""
         request = json.loads(message)
         if self._free:
             virtual_ip = self._free.popleft()
@@ -42,7 +42,7 @@ class Roster(Generic[Handle]):
         return Admission(virtual_ip, welcome, notice)
 
     def remove(self, virtual_ip: str) -> str:
-        """Free that address, and return the notice for those who remain."""
+        """Free this address, and return the notice for the members that remain."""
         self.handles.pop(virtual_ip, None)
         del self._entries[virtual_ip]
         self._free.append(virtual_ip)
@@ -50,7 +50,7 @@ class Roster(Generic[Handle]):
 
 
 class Rosters(Generic[Handle]):
-    """All tenants. One without members is forgotten."""
+    """All tenants. A tenant without members is forgotten."""
 
     def __init__(self) -> None:
         self._rosters: dict[str, Roster[Handle]] = {}

@@ -10,7 +10,7 @@ app = App()
 
 
 def upgrade(response: Any, request: Any, context: Any) -> None:
-    """Keep with the connection which tenant it asks for, and its address once it has one."""
+    """Store in the connection which tenant it asks for, and room for its address."""
     response.upgrade(
         request.get_header("sec-websocket-key"),
         request.get_header("sec-websocket-protocol"),

@@ -10,7 +10,7 @@ rosters: Rosters[ServerConnection] = Rosters()
 
 
 async def join(websocket: ServerConnection) -> None:
-    """Between two `await`s nobody else runs, and `broadcast` needs none: so no lock."""
+    """There is no lock: no other task runs between two `await`s, and `broadcast` needs none."""
     assert websocket.request is not None  # noqa: S101 - true of every server connection
     tenant = websocket.request.path.rpartition("/")[2]
     try:
