@@ -94,7 +94,7 @@ class GateLimits(BaseModel):
         None,
         ge=0,
         le=2**62,
-        description="bytes of memory that a process may use; while it uses more, newcomers are refused; 0 is any number; "
+        description="bytes of memory that a process may use; newcomers are refused while it uses more; 0 is no limit; "
         "unless set, four fifths of the memory of the container, unit or machine, shared by the workers",
     )
     trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
