@@ -15,13 +15,14 @@ from wg_orchestrator.telemetry.logs import configure_logging
 
 
 class Service(FastAPI):
-    """The peers' endpoint for what is a WebSocket, and FastAPI for the rest.
+    """The ASGI application: the peers' endpoint answers WebSockets, FastAPI answers the rest.
 
-    FastAPI's middleware and its router have nothing to do for a peer, and would take some of the time of each join.
+    A WebSocket does not pass through FastAPI's middleware and router. They have nothing to do for it, and would make
+    each join slower.
     """
 
     def __init__(self, peers: ASGIApp, nowhere: ASGIApp, **settings: Any) -> None:
-        """`nowhere` answers at all paths where there is nothing."""
+        """`peers` answers WebSockets at `/tenants/{tenant_id}`, `nowhere` all requests for paths that don't exist."""
         super().__init__(**settings)
         self.router.default = self._nowhere = nowhere
         self._peers = WebSocketRoute("/tenants/{tenant_id}", peers)
@@ -41,14 +42,14 @@ class Service(FastAPI):
 
 
 def create_app(container: Container | None = None) -> Service:
-    """The service as an ASGI application. Without a container given, it has one of its own, and sets up logging as
-    the settings say.
+    """The service as an ASGI application. Without a container given, it makes one, and sets up logging as the settings
+    say.
 
-    Its lifespan is that of the container's services: at its end peers are let go, and have left, in the container's
-    grace.
+    The container's services run during its lifespan. When the lifespan ends, all peers are closed and leave, within the
+    time of the container's grace.
 
-    `uvicorn --factory wg_orchestrator.app:create_app` runs it too, but keeps a task per peer and leaves silent peers
-    to uvicorn; `wg-orchestrator serve` plugs in our own WebSocket protocol class.
+    `uvicorn --factory wg_orchestrator.app:create_app` runs it, too. There each peer needs tasks, and it is uvicorn that
+    pings peers and closes silent ones. `wg-orchestrator serve` has our own WebSocket protocol class instead.
     """
     if container is None:
         container = Container()
@@ -65,7 +66,7 @@ def create_app(container: Container | None = None) -> Service:
             readiness.stop()
             grace.begin()
 
-    # Spans would end where a connection is handed over, and say nothing of its life.
+    # FastAPI's telemetry would show only plain HTTP requests: a WebSocket does not pass through FastAPI.
     telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = Service(
         peers,
@@ -74,7 +75,7 @@ def create_app(container: Container | None = None) -> Service:
         version=__version__,
         lifespan=lifespan,
         telemetry=telemetry,
-        # On the peers' port there is what peers and probes need, at the very paths where it is.
+        # The peers' port serves only what peers and probes need, and does not redirect from similar paths.
         openapi_url=None,
         redirect_slashes=False,
     )

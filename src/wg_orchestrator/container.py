@@ -23,7 +23,7 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 
 
 def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
-    # Only who uses NATS needs its client to be installed.
+    # Imported here, so that only a service on NATS needs the NATS client to be installed.
     from wg_orchestrator.adapters.nats.connection import ConnectionOptions
     from wg_orchestrator.adapters.nats.stream import StreamOptions
     from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
@@ -51,7 +51,7 @@ def _for_the_first(seconds: float) -> Callable[[], bool]:
 
 
 class Container(containers.DeclarativeContainer):
-    """Chooses the adapters. Each instance is a service of its own; override a provider to swap an adapter."""
+    """Chooses the adapters. Each instance is a separate service. To replace an adapter, override its provider."""
 
     settings = providers.Singleton(Settings)
 
@@ -97,7 +97,7 @@ class Container(containers.DeclarativeContainer):
             most_away=settings.provided.max_connections,
             update_interval=settings.provided.update_interval,
         ),
-        # As fast as another node takes them.
+        # No faster than another node takes their handshakes.
         max_release_rate=settings.provided.max_handshake_rate,
     )
     peers = providers.Singleton(
@@ -115,9 +115,9 @@ class Container(containers.DeclarativeContainer):
         memory=providers.Factory(nullcontext),
         nats=nats_tenants.provided.running.call(grace.provided.left),
     )
-    """What has to run for the tenants to be held: a context manager, anew with each call."""
+    """The context manager within which the tenants are held. Each call makes a new one."""
     services = providers.List(store, sessions.provided.running.call())
-    """All that has to run, as context managers, anew with each call: to be entered in this order, left in reverse."""
+    """The context managers within which the service runs: enter them in this order. Each call makes new ones."""
     readiness = providers.Singleton(
         Readiness,
         providers.Selector(

@@ -27,7 +27,7 @@ def _network(value: object) -> Network:
 
 
 def _own_name(value: object) -> str:
-    """As it stands in a Host field: a name in lower case without its final dot, or an address, in brackets if IPv6."""
+    """A host as `host_name` gives it: a name in lower case without a final dot, or an address, if IPv6 in brackets."""
     name = str(value).removesuffix(".").lower()
     with suppress(ValueError):
         return f"[{IPv6Address(name.removeprefix('[').removesuffix(']')).compressed}]"
@@ -38,7 +38,7 @@ def _own_name(value: object) -> str:
 
 def _host(name: str) -> str:
     try:
-        name.encode("idna")  # As the resolver does.
+        name.encode("idna")  # The resolver does the same.
     except UnicodeError:
         name = ""
     if not name or not name.isprintable() or " " in name:
@@ -47,7 +47,7 @@ def _host(name: str) -> str:
 
 
 def _nats_url(url: str) -> str:
-    # The error repeats nothing of it: there may be a password in it.
+    # The error does not repeat the URL, as there may be a password in it.
     try:
         parts = urlsplit(url if "://" in url else f"nats://{url}")
         if parts.scheme in ("nats", "tls") and parts.port != 0 and _host(parts.hostname or ""):
@@ -57,7 +57,7 @@ def _nats_url(url: str) -> str:
     raise ValueError("a server of NATS is given as nats://host:port or tls://host:port, the port from 1 to 65535")
 
 
-# Bounds for what would be a slip of the pen, and so that nothing overflows on its way to the kernel or a timer.
+# A value beyond these bounds is probably mistyped. Some such values would overflow in the kernel or in a timer.
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 CountOrAny = Annotated[int, Field(ge=0, le=100_000_000)]
 Rate = Annotated[float, Field(ge=0.1, le=1_000_000)]
@@ -74,12 +74,12 @@ def _split(value: object) -> object:
 
 
 class GateLimits(BaseModel):
-    """How much may come in at all."""
+    """How many connections, requests and handshakes one process lets in."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     max_connections: Count = Field(
-        100_000, description="connections, joined or not; fewer if the process may not have as many files"
+        100_000, description="connections, joined or not; fewer if the process may not have that many files open"
     )
     max_connections_per_source: CountOrAny = Field(
         0, description="connections from one address (IPv6: from one /64); 0 is any number"
@@ -94,15 +94,16 @@ class GateLimits(BaseModel):
         None,
         ge=0,
         le=2**62,
-        description="bytes of memory in use from which on newcomers are refused; 0 is any number; "
-        "unless set, four fifths of what the container, unit or machine has, shared by the workers",
+        description="bytes of memory that a process may use; newcomers are refused while it uses more; 0 is no limit; "
+        "unless set, four fifths of the memory of the container, unit or machine, shared by the workers",
     )
     trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
-        (), description="addresses or networks, comma-separated, whose X-Forwarded-For is believed"
+        (), description="addresses or networks of proxies, comma-separated, whose X-Forwarded-For is believed"
     )
-    request_timeout: Seconds = Field(5.0, description="seconds until a connection must have made its request")
+    request_timeout: Seconds = Field(5.0, description="seconds until a new connection must have sent its request")
     max_pending: Count = Field(
-        2000, description="connections before their request, and before their join; of more, the oldest is out"
+        2000,
+        description="connections without a request, and as many without a join; if there are more, the oldest is ended",
     )
     max_request_size: Size = Field(16 * 1024, ge=256, description="bytes that the head of an HTTP request may have")
 
@@ -113,24 +114,26 @@ class GateLimits(BaseModel):
 
 
 class ConnectionLimits(BaseModel):
-    """What one WebSocket may take."""
+    """What one WebSocket may send, leave unread, and how long it may take."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     max_message_size: Size = Field(4096, ge=64, description="bytes that one message of a peer may have")
-    max_fragments: Count = Field(16, description="frames that one message of a peer may come in")
+    max_fragments: Count = Field(16, description="frames that one message of a peer may consist of")
     max_frame_rate: Rate = Field(
-        10.0, description="frames of any kind that a peer may send per second, averaged over ten seconds"
+        10.0,
+        description="frames of any kind that a peer may send per second, averaged over ten seconds; "
+        "a part of a frame that comes alone counts, too",
     )
-    max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, after its welcome")
-    join_timeout: Seconds = Field(10.0, description="seconds until a client must have asked to join")
-    ping_interval: Seconds = Field(10.0, description="seconds between a peer's sign of life and the next ping")
+    max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, besides its welcome")
+    join_timeout: Seconds = Field(10.0, description="seconds from the handshake until a client must have sent its join")
+    ping_interval: Seconds = Field(10.0, description="seconds from a peer's join or last pong to the next ping")
     ping_timeout: Seconds = Field(8.0, description="seconds for the answer to a ping")
-    close_timeout: Seconds = Field(5.0, description="seconds for the answer to a close frame")
+    close_timeout: Seconds = Field(5.0, description="seconds until a connection that is being closed must have ended")
 
 
 class Settings(GateLimits, ConnectionLimits, BaseSettings):
-    """The configuration: keyword arguments (the command line) go before the environment, that before `.env`."""
+    """The configuration. Keyword arguments (the command line) override the environment, which overrides `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix="WG_ORCHESTRATOR_",
@@ -149,70 +152,84 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
     max_tenants: Count = Field(10_000, description="tenants with peers that the service may hold")
     grace: int = Field(
-        60, ge=0, le=86_400, description="seconds that a v2 peer has to come back after its connection; 0 is none"
+        60,
+        ge=0,
+        le=86_400,
+        description="seconds that a v2 peer has to come back after its connection has ended; 0 is none",
     )
     history_size: Count = Field(1024, description="notices of a tenant that are kept for v2 peers that come back")
-    history_bytes: Size = Field(1024 * 1024, description="bytes that these may have together, of one tenant")
+    history_bytes: Size = Field(1024 * 1024, description="bytes that these notices of one tenant may have together")
     update_interval: Seconds = Field(
-        5.0, description="seconds between two changes of a v2 peer's name or endpoints that are told"
+        5.0, description="seconds from one change of a v2 peer's name or endpoints to the next that others are told"
     )
     trust_endpoints: bool = Field(
         False, description="let v2 peers announce public addresses that they do not connect from"
     )
     send_buffer_size: Size = Field(
-        128 * 1024, description="bytes that may wait for one peer in the kernel, which takes twice as many for them"
+        128 * 1024,
+        description="bytes that may wait for one peer in the kernel, which may use twice as much memory for them",
     )
-    tcp_user_timeout: Seconds = Field(15.0, description="seconds for a peer's machine to take what it is sent")
+    tcp_user_timeout: Seconds = Field(
+        15.0, description="seconds until a peer's machine must have acknowledged what it was sent"
+    )
     shutdown_delay: float = Field(
         0.0,
         ge=0,
         le=86_400,
-        description="seconds for which a service that is to stop goes on, and says that it is not ready",
+        description="seconds for which a service that is told to stop goes on, while it says that it is not ready",
     )
-    shutdown_timeout: int = Field(8, ge=1, le=86_400, description="seconds for all peers to go when the service stops")
+    shutdown_timeout: int = Field(
+        8, ge=1, le=86_400, description="seconds within which all peers leave when the service stops"
+    )
     allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_own_name)]], NoDecode] = Field(
         frozenset(),
-        description="names that the service goes by, comma-separated, without ports: who asks for another host is "
-        "refused; unless set, any",
+        description="host names of the service, comma-separated, without ports; a WebSocket for another host is "
+        "refused; unless set, any host will do",
     )
     allowed_origins: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="web origins that may connect, comma-separated; * is any; the service's own always may"
+        frozenset(),
+        description="web origins that may connect, comma-separated; * is any; the service's own origin always may",
     )
     tls_certificate: Path | None = Field(
         None, description="file with the certificate and its chain (PEM), to speak TLS"
     )
     tls_key: Path | None = Field(None, description="file with the certificate's private key (PEM)")
     tls_reload_interval: Seconds = Field(
-        5.0, ge=0.1, description="seconds between two looks at whether the certificate was renewed"
+        5.0, ge=0.1, description="seconds from one check whether the certificate was renewed to the next"
     )
     metrics_host: Host = Field("127.0.0.1", description="address to serve Prometheus' /metrics on")
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65_535,
-        description="port to serve /metrics on, the next ones for more workers; 0 picks a free one",
+        description="port to serve /metrics on; each further worker takes the next port; 0 picks a free one; "
+        "unless set, metrics are not served",
     )
     max_log_rate: Rate = Field(
-        100.0, description="log lines of one kind per second, averaged over ten seconds; more are summed up"
+        100.0, description="log lines of one kind per second, averaged over ten seconds; one line sums up the rest"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that serve on the port; more than one need NATS")
     nats_url: str | None = Field(
         None,
         min_length=1,
-        description="NATS servers that all nodes share, comma-separated; without, this is the only node",
+        description="NATS servers that all nodes share, comma-separated; unless set, this is the only node",
     )
     nats_stream: str = Field(
         "wg-orchestrator", pattern=r"^[A-Za-z0-9_-]+$", description="JetStream stream that holds the membership"
     )
-    nats_replicas: int = Field(1, ge=1, le=5, description="NATS servers that keep the stream, if it is made here")
+    nats_replicas: int = Field(
+        1, ge=1, le=5, description="NATS servers that each keep the stream; used only by the node that creates it"
+    )
     nats_storage: Literal["memory", "file"] = Field(
-        "memory", description="where they keep it; nodes put back what a memory forgets"
+        "memory",
+        description="where NATS servers keep the stream; used only by the node that creates it; "
+        "if the servers lose it, the nodes put it back",
     )
     nats_credentials: FilePath | None = Field(None, description="file with the JWT and key of the NATS user")
-    nats_tls_ca: FilePath | None = Field(None, description="file with the certificates to check NATS servers by")
+    nats_tls_ca: FilePath | None = Field(None, description="file with the CA certificates to check NATS servers by")
     nats_tls_certificate: FilePath | None = Field(None, description="file with the certificate to show to NATS servers")
-    nats_tls_key: FilePath | None = Field(None, description="file with that certificate's key")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
+    nats_tls_key: FilePath | None = Field(None, description="file with the private key of that certificate")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level to log")
     log_format: Literal["console", "json"] = Field("console", description="log lines for people or for machines")
 
     @model_validator(mode="after")
@@ -236,7 +253,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
 
     @property
     def store(self) -> Literal["memory", "nats"]:
-        """What holds the tenants."""
+        """Where the tenants are held."""
         return "memory" if self.nats_url is None else "nats"
 
     @field_validator("allowed_hosts", "allowed_origins", mode="before")

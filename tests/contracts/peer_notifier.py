@@ -11,14 +11,14 @@ Seen = Callable[[Any], Awaitable[list[Any]]]
 
 
 class Members:
-    """A tenant whose events reach the notifier as the service and the repository have them do it."""
+    """A tenant whose events are given to the notifier as by the repository and the service."""
 
     def __init__(self, notifier: PeerNotifier[Any], tenant_id: TenantId = ACME) -> None:
         self._notifier = notifier
         self._tenant = a_tenant(tenant_id=tenant_id)
 
     def come(self, peer: Peer, subscriber: Any = None) -> None:
-        """Without a subscriber, the peer is one of another node."""
+        """Have a peer join. Without a subscriber, it is a peer of another node."""
         event = joined(peer, self._tenant.id)
         self._notifier.announce(apply(self._tenant, event))
         if subscriber is not None:
@@ -32,8 +32,9 @@ class PeerNotifierContract:
     """What a PeerNotifier promises. Subclass it as `Test…` and supply three fixtures:
 
     `notifier`; `subscribe`, which makes something to pass as a subscriber; and the coroutine function `seen`, which
-    says what that was told, once all is told that there is: ("welcome", own address, {the others' addresses}),
-    ("joined", address), ("left", address) and, last, ("ended",) if its connection was ended.
+    waits until the notifier has told all that it has to tell, and returns what a subscriber was told: ("welcome", own
+    address, {the others' addresses}), ("joined", address), ("left", address) and, last, ("ended",) if its connection
+    was ended.
     """
 
     async def test_a_newcomer_is_told_its_address_and_the_others(
@@ -46,7 +47,7 @@ class PeerNotifierContract:
         assert await seen(newcomer) == [("welcome", "100.64.0.3", {"100.64.0.1", "100.64.0.2"})]
         assert (await seen(second))[0] == ("welcome", "100.64.0.2", {"100.64.0.1"})
 
-    async def test_whoever_was_welcomed_hears_of_each_event_once_and_in_order(
+    async def test_each_welcomed_peer_is_told_of_each_event_once_and_in_order(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         members, listeners = Members(notifier), [subscribe() for _ in range(3)]
@@ -78,7 +79,9 @@ class PeerNotifierContract:
         ]
         assert len(await seen(watcher)) == 7
 
-    async def test_nobody_hears_of_itself(self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen) -> None:
+    async def test_no_peer_is_told_of_itself(
+        self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
+    ) -> None:
         members, listener, other = Members(notifier), subscribe(), subscribe()
         members.come(a_peer(1), listener)
         members.come(a_peer(2), other)
@@ -89,7 +92,7 @@ class PeerNotifierContract:
         )
         assert (await seen(other))[1:] == [("left", "100.64.0.1")]
 
-    async def test_whoever_left_is_ended_and_hears_nothing_any_more(
+    async def test_the_connection_of_a_peer_that_left_is_ended_and_it_is_told_nothing_more(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         members, gone, stays = Members(notifier), subscribe(), subscribe()
@@ -101,7 +104,7 @@ class PeerNotifierContract:
         assert await seen(gone) == [*told, ("ended",)]
         assert (await seen(stays))[1:] == [("left", "100.64.0.1"), ("joined", "100.64.0.3")]
 
-    async def test_whoever_leaves_at_once_costs_the_others_nothing_of_the_order(
+    async def test_peers_that_leave_right_after_their_join_are_told_of_in_order(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         members, watcher = Members(notifier), subscribe()
@@ -112,7 +115,7 @@ class PeerNotifierContract:
         expected = [(kind, f"100.64.0.{number}") for number in range(2, 12) for kind in ("joined", "left")]
         assert (await seen(watcher))[1:] == expected
 
-    async def test_an_address_that_changes_hands_reaches_its_new_owner(
+    async def test_events_reach_the_new_holder_of_an_address_and_not_the_former_one(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         members, first, second = Members(notifier), subscribe(), subscribe()
@@ -123,7 +126,7 @@ class PeerNotifierContract:
         assert [kind for kind, *_ in await seen(first)] == ["welcome", "ended"]
         assert (await seen(second))[1:] == [("joined", "100.64.0.3")]
 
-    async def test_nothing_of_one_tenant_reaches_another(
+    async def test_no_event_of_one_tenant_is_told_in_another(
         self, notifier: PeerNotifier[Any], subscribe: Subscribe, seen: Seen
     ) -> None:
         acme, globex, here, there = Members(notifier), Members(notifier, GLOBEX), subscribe(), subscribe()
@@ -135,7 +138,7 @@ class PeerNotifierContract:
         assert (await seen(here))[1:] == [("joined", "100.64.0.3"), ("left", "100.64.0.3")]
         assert await seen(there) == [("welcome", "100.64.0.1", set()), ("ended",)]
 
-    async def test_telling_nobody_is_fine(self, notifier: PeerNotifier[Any]) -> None:
+    async def test_events_of_a_tenant_without_subscribers_raise_nothing(self, notifier: PeerNotifier[Any]) -> None:
         members = Members(notifier)
         members.come(a_peer(1))
         members.go(a_peer(1))

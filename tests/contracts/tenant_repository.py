@@ -34,7 +34,7 @@ class TenantRepositoryContract:
         assert list(repository.get(ACME).stays) == [stay]
         assert repository.count() == 1
 
-    async def test_tenants_are_apart(self, repository: TenantRepository) -> None:
+    async def test_an_event_changes_its_own_tenant_only(self, repository: TenantRepository) -> None:
         here, there = a_stay_in(repository, a_peer(1), ACME), a_stay_in(repository, a_peer(1), GLOBEX)
         await repository.commit(PeerJoined(here))
         await repository.commit(PeerJoined(there))
@@ -60,7 +60,7 @@ class TenantRepositoryContract:
     async def test_each_stay_has_an_id_of_its_own(self, repository: TenantRepository) -> None:
         assert len({repository.next_stay_id() for _ in range(100)}) == 100
 
-    async def test_of_two_claims_on_one_address_one_wins(self, repository: TenantRepository) -> None:
+    async def test_of_two_joins_at_one_address_only_the_first_is_committed(self, repository: TenantRepository) -> None:
         first = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(1))
         second = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(2))
         await repository.commit(first)
@@ -71,14 +71,14 @@ class TenantRepositoryContract:
         assert again.stay.peer.virtual_ip != first.stay.peer.virtual_ip
         await repository.commit(again)
 
-    async def test_of_two_claims_on_one_key_one_wins(self, repository: TenantRepository) -> None:
+    async def test_of_two_joins_with_one_key_only_the_first_is_committed(self, repository: TenantRepository) -> None:
         first = a_stay_in(repository, a_peer(1, "100.64.0.1"))
         await repository.commit(PeerJoined(first))
         with pytest.raises(Conflict):
             await repository.commit(PeerJoined(a_stay_in(repository, a_peer(1, "100.64.0.2"))))
         assert list(repository.get(ACME).stays) == [first]
 
-    async def test_a_stay_ends_once(self, repository: TenantRepository) -> None:
+    async def test_a_second_leave_of_a_stay_is_a_conflict(self, repository: TenantRepository) -> None:
         leaver, other = a_stay_in(repository, a_peer(1)), a_stay_in(repository, a_peer(2))
         await repository.commit(PeerJoined(leaver))
         await repository.commit(PeerJoined(other))
@@ -87,9 +87,7 @@ class TenantRepositoryContract:
             await repository.commit(PeerLeft(leaver, LeaveCause.LEFT))
         assert list(repository.get(ACME).stays) == [other]
 
-    async def test_the_late_end_of_a_stay_does_not_end_the_next_one_of_an_equal_peer(
-        self, repository: TenantRepository
-    ) -> None:
+    async def test_a_late_leave_does_not_end_a_later_stay_of_an_equal_peer(self, repository: TenantRepository) -> None:
         first = await come_and_go(repository, a_peer(1))
         again = a_stay_in(repository, a_peer(1))
         await repository.commit(PeerJoined(again))
@@ -156,7 +154,7 @@ class TenantRepositoryContract:
         await repository.commit(PeerLeft(one, LeaveCause.LEFT))
         assert seen == [(PeerJoined, 1, True), (PeerJoined, 2, True), (PeerLeft, 1, True)]
 
-    async def test_a_stay_goes_on_in_another_turn_and_with_another_name(self, repository: TenantRepository) -> None:
+    async def test_a_stay_goes_on_after_a_resumption_and_an_update(self, repository: TenantRepository) -> None:
         stay = await self.a_session(repository)
         seen: list[Committed] = []
         repository.follow(seen.append)
@@ -171,7 +169,9 @@ class TenantRepositoryContract:
         assert list(repository.get(ACME).stays) == [updated.stay]
         assert (updated.stay.id, updated.stay.turn, updated.stay.session) == (stay.id, 1, stay.session)
 
-    async def test_of_two_resumptions_of_one_turn_one_wins(self, repository: TenantRepository) -> None:
+    async def test_of_two_resumptions_of_one_turn_only_the_first_is_committed(
+        self, repository: TenantRepository
+    ) -> None:
         stay = await self.a_session(repository)
         first = repository.get(ACME).resume(stay.peer.public_key, SECRET)
         second = repository.get(ACME).resume(stay.peer.public_key, SECRET)
@@ -185,7 +185,7 @@ class TenantRepositoryContract:
         await repository.commit(third)
         assert [held.turn for held in repository.get(ACME).stays] == [2]
 
-    async def test_what_an_earlier_turn_says_comes_too_late(self, repository: TenantRepository) -> None:
+    async def test_an_event_of_an_earlier_turn_is_a_conflict(self, repository: TenantRepository) -> None:
         stay = await self.a_session(repository)
         late = repository.get(ACME).update(stay, a_name(9))
         resumed = repository.get(ACME).resume(stay.peer.public_key, SECRET)
@@ -197,7 +197,7 @@ class TenantRepositoryContract:
                 await repository.commit(event)
         assert list(repository.get(ACME).stays) == [resumed.stay]
 
-    async def test_who_has_left_can_not_resume(self, repository: TenantRepository) -> None:
+    async def test_a_peer_that_has_left_can_not_resume(self, repository: TenantRepository) -> None:
         stay = await self.a_session(repository)
         resumed = repository.get(ACME).resume(stay.peer.public_key, SECRET)
         assert resumed is not None
@@ -207,7 +207,7 @@ class TenantRepositoryContract:
         assert list(repository.get(ACME).stays) == []
 
     async def a_session(self, repository: TenantRepository) -> Stay:
-        """A peer that may come back with SECRET."""
+        """The stay of a peer that may come back with SECRET."""
         event = repository.get(ACME).admit(repository.next_stay_id(), a_newcomer(1), digest(SECRET))
         return (await repository.commit(event)).event.stay
 

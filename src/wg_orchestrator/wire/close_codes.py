@@ -1,4 +1,7 @@
-"""Why the service ends a connection. 4000 to 4499: try again later; 4500 to 4999: not like this."""
+"""The close codes that tell a client why the service ends its connection.
+
+4000 to 4499: the client may try again later. 4500 to 4999: it has to change something first.
+"""
 
 from wg_orchestrator.domain import errors
 from wg_orchestrator.domain.events import LeaveCause
@@ -39,4 +42,4 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
 }
 
 PUT_OUT: dict[LeaveCause, Close] = {LeaveCause.LEFT: TRY_AGAIN_LATER, LeaveCause.LOST: TRY_AGAIN_LATER}
-"""What a peer is told whose stay has ended while its connection lives."""
+"""The close for a peer whose stay has ended, for this cause, while its connection is open."""

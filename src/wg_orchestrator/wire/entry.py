@@ -1,4 +1,4 @@
-"""What all versions say of a peer: its name, its key and its address."""
+"""What all versions of the protocol say of a peer: its name, its public key and its virtual IP."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -10,21 +10,21 @@ from wg_orchestrator.wire.strict_json import quoted
 
 
 def members(peer: Peer) -> str:
-    """The three as members of a JSON object, in the protocol's order, without its braces."""
-    # Of the three, a name alone may need escapes.
+    """Name, key and address as members of a JSON object, in the protocol's order, without the braces."""
+    # Only the name may need escapes.
     name, key = quoted(peer.display_name), peer.public_key
     return f'"display_name":{name},"public_key":"{key}","virtual_ip":"{peer.virtual_ip}"'
 
 
 def parse_name(name: Any) -> DisplayName:
-    """A name of 1 to 128 characters, whichever they are. Raises BadMessage."""
+    """Read a name of 1 to 128 characters. They may be any characters. Raises BadMessage."""
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_DISPLAY_NAME:
         raise BadMessage(f"a name that is no text of 1 to {MAX_DISPLAY_NAME} characters")
     return DisplayName(name)
 
 
 def parse_key(key: Any) -> PublicKey:
-    """Raises BadMessage."""
+    """Read a public key. Raises BadMessage."""
     if not isinstance(key, str):
         raise BadMessage("a public key that is no text")
     try:
@@ -34,8 +34,8 @@ def parse_key(key: Any) -> PublicKey:
 
 
 def parse_address(address: Any) -> VirtualIP:
-    """An address in its canonical form. Raises BadMessage."""
-    # A scope, after the %, may be any text.
+    """Read an address, which has to be in its canonical form. Raises BadMessage."""
+    # `ip_address` would accept a scope, which is any text after a %.
     if not isinstance(address, str) or "%" in address:
         raise BadMessage("a virtual IP that is none")
     try:

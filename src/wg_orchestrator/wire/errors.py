@@ -1,13 +1,13 @@
-"""What can be wrong with a message, for both ends and all versions."""
+"""What can be wrong with a message, of the service or of a client, in any version."""
 
 
 class MalformedJoin(Exception):
-    """The client's first message has not the shape of a join, or names a key twice."""
+    """The client's first message does not have the shape of a join, or an object in it has a key twice."""
 
 
 class MalformedMessage(Exception):
-    """A later message of a client has not the shape of one, or names a key twice. v1 ignores those."""
+    """A later message of a v2 client has no known shape, or an object in it has a key twice. v1 ignores later texts."""
 
 
 class BadMessage(ValueError):
-    """The service does not speak the protocol, or contradicts itself. To come back would not change that."""
+    """The service breaks the protocol, or its messages contradict each other. Another connection would not help."""

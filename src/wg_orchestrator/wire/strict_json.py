@@ -4,13 +4,13 @@ import json
 from typing import Any, NoReturn
 
 quoted = json.JSONEncoder(ensure_ascii=False).encode
-"""A text as JSON, escaped only where JSON wants it."""
+"""Encodes a text as JSON, with only the escapes that JSON requires."""
 
 
 def decode(text: str) -> Any:
     """Read JSON strictly: no NaN or infinity, no key twice in an object, at any depth.
 
-    Raises ValueError, also if it is nested too deeply to be read.
+    Raises ValueError, also for JSON that is nested too deeply.
     """
     try:
         return _decoder.decode(text)

@@ -1,4 +1,4 @@
-"""Which version of the protocol a connection speaks, by the names of RFC 6455, section 1.9."""
+"""The versions of the protocol, as WebSocket subprotocols (RFC 6455, section 1.9)."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ HIGHEST_FIRST = (V2, V1)
 
 
 def choose(offered: Iterable[str]) -> str | None:
-    """The highest version of those that a client offers in `Sec-WebSocket-Protocol`, which is to be selected.
+    """Select the highest known version of those that a client offers in `Sec-WebSocket-Protocol`.
 
-    None if none of them is known: then nothing is selected, and the connection speaks v1.
+    None if it offers no known one. Then the service selects no subprotocol, and the connection speaks v1.
     """
     names = set(offered)
     return next((version for version in HIGHEST_FIRST if version in names), None)

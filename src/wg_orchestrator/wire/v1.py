@@ -1,4 +1,4 @@
-"""Protocol v1 on the wire, for both ends: the only place that knows the messages' shapes. See docs/protocol.md."""
+"""Protocol v1's messages, for service and client: only this module knows their shapes. See docs/protocol.md."""
 
 import json
 from collections.abc import Iterable
@@ -14,24 +14,24 @@ from wg_orchestrator.wire.errors import BadMessage as BadMessage
 from wg_orchestrator.wire.errors import MalformedJoin as MalformedJoin
 
 MAX_PEERS = 100_000
-"""Peers that a client takes from one welcome."""
+"""A client accepts at most this many peers in one welcome."""
 
 _ENTRY_KEYS = {"display_name", "public_key", "virtual_ip"}
 
 
-# The service's end
+# The service's side
 
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What a client sends, once. Fields it doesn't know are ignored."""
+    """A client's join, which it sends once. Unknown fields are ignored."""
 
     display_name: str
     public_key: str
 
     @classmethod
     def parse(cls, text: str) -> "JoinRequest":
-        """Raises MalformedJoin. JSON is read strictly: no NaN, no key twice, at any depth."""
+        """Read JSON strictly: no NaN, no key twice, at any depth. Raises MalformedJoin."""
         try:
             fields = strict_json.decode(text)
             display_name, public_key = fields["display_name"], fields["public_key"]
@@ -53,9 +53,9 @@ def peer_removal(peer: Peer) -> Text:
 
 
 def welcome(newcomer: Peer, others: Iterable[bytes]) -> Text:
-    """The answer to a join, for the newcomer alone: its address, and the entries of everyone else.
+    """The answer to a join, for the newcomer alone: its address, and the entries of all other peers.
 
-    `others` are payloads of `peer_entry`, each alone or several with commas between them.
+    Each of `others` is one payload of `peer_entry`, or several with commas between them.
     """
     parts = list(others) or [b""]
     parts[0] = b'{"virtual_ip":"%s","peers":[%s' % (str(newcomer.virtual_ip).encode(), parts[0])
@@ -63,12 +63,12 @@ def welcome(newcomer: Peer, others: Iterable[bytes]) -> Text:
     return Text.of_parts(parts, b",")
 
 
-# The client's end
+# The client's side
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The service's first message: the client is in, at this address, and these are the others."""
+    """The service's first message: the client has joined, at this address, and these are the other peers."""
 
     virtual_ip: VirtualIP
     peers: tuple[Peer, ...]
@@ -92,15 +92,17 @@ Message: TypeAlias = Welcome | Joined | Left
 
 
 def join(display_name: str, public_key: str) -> str:
-    """What a client sends, once, to ask for its place. Whether the two are valid is the service's to say."""
+    """The message by which a client asks to join. The service checks whether name and key are valid."""
     return json.dumps({"display_name": display_name, "public_key": public_key})
 
 
 def parse_message(text: str) -> Message:
-    """One message of the service, checked: its keys and no others, strings, addresses, keys. Raises BadMessage.
+    """Read one message of the service. It has exactly the protocol's fields, with valid public keys, and addresses in
+    their canonical form. Raises BadMessage.
 
-    Which characters a name has is not checked, and so it is no name to be shown as it is: a character that only a newer
-    Unicode calls unprintable would end the client for what another peer is called.
+    The characters of a name are not checked, so a terminal must not show it as it is. The client's Unicode may be newer
+    than the service's, and call a character unprintable that the service has let through. If the client checked names,
+    it would then end because of another peer's name.
     """
     try:
         fields = strict_json.decode(text)
@@ -118,7 +120,7 @@ def parse_message(text: str) -> Message:
 
 
 def as_text(message: Message) -> str:
-    """The JSON text of a message that was parsed, as the service sends it; in ASCII, for a terminal or a pipe."""
+    """A parsed message as JSON, with the service's keys in their order, but in ASCII, for a terminal or a pipe."""
     match message:
         case Welcome(virtual_ip, peers):
             text = f'{{"virtual_ip":"{virtual_ip}","peers":[{",".join(map(_entry, peers))}]}}'
@@ -138,7 +140,7 @@ def _parse_entry(fields: Any) -> Peer:
     return Peer(parse_name(fields["display_name"]), parse_key(fields["public_key"]), virtual_ip)
 
 
-# What both ends write
+# For both sides
 
 
 def _entry(peer: Peer) -> str:

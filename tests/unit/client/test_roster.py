@@ -43,7 +43,7 @@ def test_a_notice_that_contradicts_the_roster_is_an_error(message: Message) -> N
 
 
 @pytest.mark.parametrize("message", [welcome(9, 1, 2, 3), Joined(a_peer(3))], ids=["welcome", "notice"])
-def test_a_roster_holds_no_more_than_it_may(message: Message) -> None:
+def test_a_message_that_would_make_the_roster_too_large_is_an_error(message: Message) -> None:
     roster = Roster(max_peers=2)
     roster.apply(welcome(9, 1, 2))
     with pytest.raises(BadMessage, match="more than 2 peers"):

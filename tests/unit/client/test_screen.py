@@ -45,7 +45,7 @@ def test_a_terminal_shows_the_roster() -> None:
     assert a_key_text(1) not in last
 
 
-def test_a_roster_larger_than_the_terminal_says_how_much_is_missing() -> None:
+def test_a_terminal_that_is_too_small_shows_how_many_peers_are_missing() -> None:
     peers = [entry(number) for number in range(1, 100)]
     assert "and 93 more" in shown([welcome(250, *peers)], terminal=True, height=20)
 
@@ -54,7 +54,7 @@ def test_markup_in_a_name_is_shown_as_it_is() -> None:
     assert "[bold]x[/]" in shown([WELCOME, Joined(entry(2, "[bold]x[/]"))], terminal=False)
 
 
-def test_addresses_of_both_families_have_an_order() -> None:
+def test_peers_are_sorted_by_address_and_ipv4_comes_first() -> None:
     both = [Peer(DisplayName("six"), a_key(1), ip_address("fd00::1")), entry(10), entry(2)]
     last = shown([welcome(9, *both)], terminal=True).split("public key")[-1]
     assert last.index("100.64.0.2 ") < last.index("100.64.0.10 ") < last.index("fd00::1")

@@ -16,7 +16,7 @@ SOURCE = ip_address("198.51.100.7")
 def judged(
     *texts: str, source: str | None = str(SOURCE), network: str = str(NETWORK), trusts_strangers: bool = False
 ) -> list[str]:
-    """Those of these endpoints that are passed on, as texts."""
+    """Those of the endpoints that are passed on, as texts."""
     own = None if source is None else ip_address(source)
     endpoints = [Endpoint.parse(text) for text in texts]
     return [str(endpoint) for endpoint in passed_on(endpoints, own, ip_network(network), trusts_strangers)]
@@ -43,12 +43,12 @@ def test_an_ip_address_and_a_port_are_an_endpoint_with_one_canonical_text(text: 
     "[fd00::g]:1", "[1:2:3:4:5:6:7]:1", "[fd00::07.0.0.1]:1",
     "udp://10.0.0.7:1", "10.0.0.7:1,10.0.0.8:1", "\ud800:1", "[\uff11::]:1",
 ])  # fmt: skip
-def test_anything_else_is_no_endpoint(text: str) -> None:
+def test_any_other_text_is_refused_as_an_endpoint(text: str) -> None:
     with pytest.raises(InvalidEndpoint):
         Endpoint.parse(text)
 
 
-def test_a_port_of_any_number_of_digits_is_read_at_once_and_is_none() -> None:
+def test_a_port_of_very_many_digits_is_read_and_never_passed_on() -> None:
     endpoint = Endpoint.parse("10.0.0.7:1" + "0" * 100_000)
     assert endpoint.port > 65535
     assert passed_on([endpoint], SOURCE, NETWORK, trusts_strangers=True) == ()
@@ -82,7 +82,7 @@ def address_of(text: str) -> str:
 
 
 def mapped(text: str) -> str:
-    """An IPv4 endpoint, spelled as an IPv6 one."""
+    """The IPv4 endpoint `text`, with an IPv4-mapped IPv6 address."""
     address, _, port = text.partition(":")
     return f"[::ffff:{address}]:{port}"
 
@@ -93,13 +93,13 @@ def test_an_address_of_a_private_network_is_passed_on(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", STRANGERS)
-def test_a_strangers_address_is_passed_on_only_if_strangers_are_trusted(text: str) -> None:
+def test_a_public_address_is_passed_on_only_if_strangers_are_trusted(text: str) -> None:
     assert judged(text) == judged(text, source=None) == []
     assert judged(text, trusts_strangers=True) == [text]
 
 
 @pytest.mark.parametrize("text", RESERVED)
-def test_an_address_that_is_nobodys_is_dropped_also_if_strangers_are_trusted(text: str) -> None:
+def test_a_reserved_address_is_dropped_even_if_strangers_are_trusted(text: str) -> None:
     assert judged(text) == judged(text, trusts_strangers=True) == []
 
 
@@ -141,11 +141,11 @@ def test_addresses_of_the_tenants_network_are_never_passed_on(network: str, insi
 
 @pytest.mark.parametrize("address", ["10.0.0.7", "[fd00::7]", "198.51.100.7", "1.1.1.1"])
 @pytest.mark.parametrize("port", [0, 65536, 99999, 10**30])
-def test_what_is_no_port_is_never_passed_on(address: str, port: int) -> None:
+def test_an_endpoint_without_a_valid_port_is_never_passed_on(address: str, port: int) -> None:
     assert judged(f"{address}:{port}", trusts_strangers=True) == []
 
 
-def test_the_order_stays_and_equals_are_passed_on_once() -> None:
+def test_endpoints_keep_their_order_and_equal_ones_are_passed_on_once() -> None:
     texts = [
         "[fd00::7]:2",
         "[::ffff:10.0.0.7]:1",
@@ -178,10 +178,10 @@ _ENDPOINTS = st.builds(Endpoint, _ADDRESSES, st.one_of(st.integers(1, 65535), st
     _ADDRESSES,
     st.sampled_from([NETWORK, ip_network("10.0.0.0/9"), ip_network("fd00::/9")]),
 )
-def test_nothing_that_is_passed_on_can_be_aimed(
+def test_only_private_and_own_addresses_are_passed_on_unless_strangers_are_trusted(
     endpoints: Sequence[Endpoint], source: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network
 ) -> None:
-    """By what `ipaddress` says of an address, and not by the tables that decide."""
+    """Each address is checked by its properties in `ipaddress`, and not by the tables of `passed_on`."""
     told = passed_on([*endpoints, Endpoint(source, 1)], source, network, trusts_strangers=False)
     trusting = passed_on([*endpoints, Endpoint(source, 1)], source, network, trusts_strangers=True)
     own = Endpoint(source, 1).unmapped().address

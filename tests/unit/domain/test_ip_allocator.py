@@ -34,7 +34,7 @@ def test_the_lowest_address_never_used_comes_first() -> None:
     assert allocate(addresses, 9) == "10.0.0.4"
 
 
-def test_then_comes_the_address_released_longest_ago() -> None:
+def test_when_all_were_used_the_address_released_longest_ago_comes_first() -> None:
     addresses = allocator("10.0.0.0/29")
     for key in range(6):
         allocate(addresses, key)
@@ -62,7 +62,7 @@ def test_a_key_whose_address_went_to_another_gets_the_next_one() -> None:
     assert allocate(addresses, 0) == "10.0.0.2"
 
 
-def test_a_returned_key_leaves_the_order_of_the_others_as_it_was() -> None:
+def test_a_key_that_returns_does_not_change_the_order_of_other_addresses() -> None:
     addresses = allocator("10.0.0.0/29")
     for key in range(6):
         allocate(addresses, key)
@@ -97,7 +97,7 @@ def test_addresses_are_of_the_networks_version() -> None:
     assert type(allocator("fd00::/64").next_for(a_key(1))) is IPv6Address
 
 
-def test_a_large_network_costs_nothing_to_create() -> None:
+def test_an_allocator_for_a_large_network_takes_little_memory() -> None:
     for network in ("100.64.0.0/10", "fd00::/8"):
         addresses = allocator(network)
         parts = [getattr(addresses, name) for name in IPAllocator.__slots__]
@@ -143,7 +143,7 @@ def test_taking_what_is_not_free_is_a_conflict(address: str) -> None:
         addresses.take(ip_address(address))
 
 
-def test_a_key_that_held_two_addresses_is_forgotten_with_both() -> None:
+def test_a_key_whose_two_addresses_are_held_again_gets_a_new_one() -> None:
     addresses = allocator("10.0.0.0/29")
     for address in ("10.0.0.1", "10.0.0.2"):
         addresses.take(ip_address(address))
@@ -154,7 +154,7 @@ def test_a_key_that_held_two_addresses_is_forgotten_with_both() -> None:
 
 
 class NaiveAllocator:
-    """The same rules, the plain way: who was released when in a list, with the key while that is remembered."""
+    """The same rules in their simplest form: a list of released addresses, with their keys while those are known."""
 
     def __init__(self, network: str) -> None:
         self.fresh = [str(host) for host in ip_network(network).hosts()]
@@ -185,7 +185,7 @@ REMEMBERED = 3
 
 
 @given(st.randoms(use_true_random=False))
-def test_in_any_order_of_events_it_does_what_the_rules_say(die: Random) -> None:
+def test_in_any_order_of_events_the_allocator_follows_the_rules(die: Random) -> None:
     addresses, naive = IPAllocator(ip_network("10.0.0.0/28"), REMEMBERED), NaiveAllocator("10.0.0.0/28")
     for _ in range(die.randrange(150)):
         free = naive.fresh + [ip for ip, _ in naive.released]
@@ -195,7 +195,7 @@ def test_in_any_order_of_events_it_does_what_the_rules_say(die: Random) -> None:
             naive.release(address)
         elif free:
             key = die.randrange(8)
-            # Now and then another one than is next: another node decides by what it knows.
+            # At times another address than the next one: another node may know other events.
             address = die.choice(free) if die.random() < 0.3 else naive.next_for(key) or ""
             addresses.take(ip_address(address))
             naive.take(address, key)

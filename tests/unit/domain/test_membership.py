@@ -28,7 +28,7 @@ class Service:
         at_once(self.membership.leave(stay))
 
 
-def test_a_newcomer_is_welcomed_with_everyone_but_itself() -> None:
+def test_a_welcome_lists_all_peers_but_the_newcomer() -> None:
     service = Service()
     service.join(1)
     service.join(2)
@@ -37,7 +37,7 @@ def test_a_newcomer_is_welcomed_with_everyone_but_itself() -> None:
     assert newcomer.seen == [Welcome(a_peer(3), (a_peer(1), a_peer(2)))]
 
 
-def test_the_others_hear_of_a_join_and_a_leave_once() -> None:
+def test_the_others_are_told_of_a_join_and_of_a_leave_once() -> None:
     service = Service()
     _, first = service.join(1)
     second, _ = service.join(2)
@@ -45,7 +45,7 @@ def test_the_others_hear_of_a_join_and_a_leave_once() -> None:
     assert first.seen[1:] == [Joined(a_peer(2)), Left(a_peer(2))]
 
 
-def test_tenants_know_nothing_of_each_other() -> None:
+def test_peers_of_one_tenant_are_told_nothing_of_another() -> None:
     service = Service()
     here, here_sees = service.join(1, ACME)
     there, there_sees = service.join(1, GLOBEX)
@@ -66,7 +66,7 @@ def test_a_refused_join_changes_nothing_and_is_announced_to_nobody() -> None:
     assert len(service.tenants.get(ACME).stays) == 2
 
 
-def test_a_tenant_over_the_limit_is_refused_while_the_known_ones_grow() -> None:
+def test_a_new_tenant_over_the_limit_is_refused_until_another_one_is_empty() -> None:
     service = Service(max_tenants=1)
     stays = [service.join(number, ACME)[0] for number in (1, 2)]
     with pytest.raises(TenantLimitReached):
@@ -76,7 +76,7 @@ def test_a_tenant_over_the_limit_is_refused_while_the_known_ones_grow() -> None:
     service.join(3, GLOBEX)
 
 
-def test_leaving_twice_takes_nobody_else_out() -> None:
+def test_a_second_leave_of_a_stay_does_nothing() -> None:
     service = Service()
     first, _ = service.join(1)
     _, second = service.join(2)
@@ -85,7 +85,7 @@ def test_leaving_twice_takes_nobody_else_out() -> None:
     assert second.seen[1:] == [Left(a_peer(1))]
 
 
-def test_the_late_end_of_a_stay_does_not_put_out_an_equal_peer_that_came_since() -> None:
+def test_a_late_leave_does_not_end_a_later_stay_of_an_equal_peer() -> None:
     service = Service()
     first, _ = service.join(1)
     _, watcher = service.join(2)
@@ -111,7 +111,7 @@ class OvertakenRepository(InMemoryTenantRepository):
         return await super().commit(event)
 
 
-def test_a_join_that_was_overtaken_decides_again() -> None:
+def test_a_join_is_decided_again_if_other_events_are_committed_first() -> None:
     tenants = OvertakenRepository()
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher, newcomer = Subscriber(), Subscriber()
@@ -123,7 +123,7 @@ def test_a_join_that_was_overtaken_decides_again() -> None:
     assert len(watcher.seen) == 4
 
 
-def test_a_join_that_was_overtaken_by_its_own_key_is_refused() -> None:
+def test_a_join_is_refused_if_another_join_of_its_key_is_committed_first() -> None:
     tenants = OvertakenRepository()
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     tenants.overtaken_by = [lambda: joined(a_peer(2, "100.64.0.77"))]
@@ -131,7 +131,7 @@ def test_a_join_that_was_overtaken_by_its_own_key_is_refused() -> None:
         at_once(membership.join(ACME, a_newcomer(2), Subscriber()))
 
 
-def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
+def test_a_leave_is_done_if_another_leave_of_the_stay_is_committed_first() -> None:
     tenants = OvertakenRepository()
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
     watcher = Subscriber()
@@ -142,7 +142,7 @@ def test_a_leave_that_was_overtaken_by_itself_is_done() -> None:
     assert watcher.seen[1:] == [Joined(stay.peer), Left(stay.peer)]
 
 
-def test_a_newcomer_that_was_put_out_before_its_welcome_decides_again() -> None:
+def test_a_newcomer_whose_stay_ends_before_its_welcome_joins_again() -> None:
     class Hasty(InMemoryTenantRepository):
         async def commit(self, event: MembershipEvent) -> Committed:
             committed = await super().commit(event)
@@ -160,7 +160,7 @@ def test_a_newcomer_that_was_put_out_before_its_welcome_decides_again() -> None:
     assert newcomer.picture() == watcher.picture()
 
 
-def test_a_leave_that_can_not_be_committed_now_is_the_repositorys_to_finish() -> None:
+def test_a_leave_raises_nothing_if_it_can_not_be_committed_now() -> None:
     class Away(InMemoryTenantRepository):
         async def commit(self, event: MembershipEvent) -> Committed:
             if isinstance(event, PeerLeft):
@@ -171,7 +171,7 @@ def test_a_leave_that_can_not_be_committed_now_is_the_repositorys_to_finish() ->
     at_once(membership.leave(at_once(membership.join(ACME, a_newcomer(1), Subscriber()))))
 
 
-def test_a_commit_that_fails_is_the_callers_to_hear_of() -> None:
+def test_a_join_raises_the_error_of_its_commit() -> None:
     class Broken(InMemoryTenantRepository):
         async def commit(self, event: MembershipEvent) -> Committed:
             raise ConnectionError("the store is away")

@@ -17,7 +17,7 @@ HOSTS = list(NETWORK.hosts())
 
 
 class NaiveTenant:
-    """The rules of address assignment, as slow and as plain as they can be written."""
+    """The rules of address assignment in their simplest form, whatever time they take."""
 
     def __init__(self) -> None:
         self.members: dict[VirtualIP, int] = {}

@@ -1,4 +1,4 @@
-"""Whatever fails while a peer joins, it keeps no place."""
+"""If a join fails, whatever the cause, the peer is not left in the tenant."""
 
 import asyncio
 from ipaddress import IPv4Network
@@ -26,7 +26,7 @@ PLACES = [
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
 @pytest.mark.parametrize("others", [0, 2])
-def test_a_fault_at_any_call_of_a_join_leaves_no_place_behind(
+def test_a_join_that_fails_at_any_call_leaves_no_peer_behind(
     others: int, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = Faults(monkeypatch, PLACES, after=after)
@@ -51,7 +51,7 @@ def test_a_fault_at_any_call_of_a_join_leaves_no_place_behind(
     assert struck == {f"{owner.__name__}.{name}" for owner, name in PLACES if name != "release"}
 
 
-def test_a_newcomer_whose_welcome_fails_is_told_of_as_one_that_came_and_went(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_others_are_told_that_a_newcomer_whose_welcome_fails_came_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults(monkeypatch, [(RecordingNotifier, "welcome")], after=False)
     tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), 10)
     membership = MembershipService(tenants, RecordingNotifier(), max_tenants=10)
@@ -64,7 +64,7 @@ def test_a_newcomer_whose_welcome_fails_is_told_of_as_one_that_came_and_went(mon
     assert list(watcher.picture().values()) == peers_of(tenants.get(ACME))
 
 
-def test_a_join_that_is_cancelled_while_it_is_committed_leaves_no_place_behind() -> None:
+def test_a_join_that_is_cancelled_while_it_is_committed_leaves_no_peer_behind() -> None:
     class Slow(InMemoryTenantRepository):
         async def commit(self, event: MembershipEvent) -> Committed:
             committed = await super().commit(event)

@@ -34,7 +34,7 @@ def test_a_name_that_is_empty_long_or_not_all_visible_is_refused(name: str) -> N
         parse_display_name(name)
 
 
-def test_a_key_of_wg_is_a_public_key() -> None:
+def test_a_key_in_wgs_text_form_is_a_public_key() -> None:
     text = a_key_text(1)
     assert PublicKey.parse(text).text == text == str(PublicKey.parse(text))
 

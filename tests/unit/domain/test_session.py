@@ -1,4 +1,4 @@
-"""Peers that come back: whoever knows the secret goes on with the stay, in its next turn, and nobody is told."""
+"""Peers that come back: a peer that knows the secret goes on with its stay, in the next turn, and nobody is told."""
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -38,7 +38,7 @@ def test_a_secret_opens_its_own_session_and_no_other() -> None:
     assert digest(SECRET) == SESSION
 
 
-def test_who_resumes_goes_on_in_the_next_turn_and_nobody_is_told() -> None:
+def test_a_peer_that_resumes_goes_on_in_its_next_turn_and_nobody_is_told() -> None:
     service, watcher, first, second = a_service(), Subscriber(), Subscriber(), Subscriber()
     at_once(service.join(ACME, a_newcomer(1), watcher))
     stay = at_once(service.join(ACME, a_newcomer(2), first, SESSION))
@@ -50,7 +50,7 @@ def test_who_resumes_goes_on_in_the_next_turn_and_nobody_is_told() -> None:
     assert watcher.seen[1:] == [Joined(stay.peer)]
 
 
-def test_what_ends_an_earlier_turn_late_does_not_end_the_stay() -> None:
+def test_a_late_leave_of_an_earlier_turn_does_not_end_the_stay() -> None:
     service, watcher = a_service(), Subscriber()
     at_once(service.join(ACME, a_newcomer(1), watcher))
     stay = at_once(service.join(ACME, a_newcomer(2), Subscriber(), SESSION))
@@ -65,7 +65,7 @@ def test_what_ends_an_earlier_turn_late_does_not_end_the_stay() -> None:
 
 
 @pytest.mark.parametrize(("key", "secret"), [(2, "another"), (2, ""), (1, SECRET), (3, SECRET)])
-def test_no_other_secret_and_no_other_key_resumes(key: int, secret: str) -> None:
+def test_a_peer_with_another_secret_or_another_key_does_not_resume(key: int, secret: str) -> None:
     service, peer = a_service(), Subscriber()
     at_once(service.join(ACME, a_newcomer(1), Subscriber()))
     stay = at_once(service.join(ACME, a_newcomer(2), peer, SESSION))
@@ -83,7 +83,7 @@ def test_a_session_ends_with_its_stay() -> None:
     assert at_once(service.resume(ACME, a_key(1), SECRET, Subscriber())) is None
 
 
-def test_whose_resume_fails_is_out_and_holds_nothing() -> None:
+def test_a_peer_whose_resumption_fails_has_left() -> None:
     class Unwelcoming(RecordingNotifier):
         def welcome(self, tenant: Tenant, newcomer: Stay, subscriber: Subscriber) -> None:
             if newcomer.turn:
@@ -100,7 +100,7 @@ def test_whose_resume_fails_is_out_and_holds_nothing() -> None:
     assert watcher.seen[-1] == Left(stay.peer)
 
 
-def test_an_update_is_told_to_the_others_once_and_is_in_what_newcomers_see() -> None:
+def test_an_update_is_told_to_the_others_once_and_newcomers_see_it() -> None:
     service, watcher, peer, newcomer = a_service(), Subscriber(), Subscriber(), Subscriber()
     at_once(service.join(ACME, a_newcomer(1), watcher))
     stay = at_once(service.join(ACME, a_newcomer(2), peer, SESSION))
@@ -114,7 +114,7 @@ def test_an_update_is_told_to_the_others_once_and_is_in_what_newcomers_see() -> 
     assert newcomer.picture()[stay.peer.virtual_ip] == updated.peer
 
 
-def test_an_update_keeps_what_it_does_not_say_and_the_turn_that_it_was_made_in() -> None:
+def test_an_update_changes_only_what_it_names_and_only_in_the_present_turn() -> None:
     service = a_service()
     stay = at_once(service.join(ACME, a_newcomer(1), Subscriber(), SESSION))
     assert at_once(service.update(stay, None, (ENDPOINT,))).peer.display_name == a_name(1)
@@ -125,7 +125,7 @@ def test_an_update_keeps_what_it_does_not_say_and_the_turn_that_it_was_made_in()
     assert at_once(service.update(resumed, a_name(5))).peer.display_name == a_name(5)
 
 
-def test_a_tenant_takes_no_event_that_contradicts_it() -> None:
+def test_an_update_or_a_resumption_that_contradicts_the_tenant_is_a_conflict() -> None:
     tenant = Tenant(ACME, IPAllocator(NETWORK), 10)
     peer = apply(tenant, tenant.admit(StayId("1"), a_newcomer(1), SESSION)).event.stay.peer
     stay = Stay(StayId("1"), ACME, peer, SESSION)
@@ -142,7 +142,7 @@ def test_a_tenant_takes_no_event_that_contradicts_it() -> None:
     assert (tenant.revision, peers_of(tenant)) == (1, [stay.peer])
 
 
-def test_a_turn_that_was_not_heard_of_is_over_all_the_same() -> None:
+def test_a_resumption_ends_all_earlier_turns_even_those_that_the_tenant_has_not_seen() -> None:
     tenant = Tenant(ACME, IPAllocator(NETWORK), 10)
     first = apply(tenant, tenant.admit(StayId("1"), a_newcomer(1), SESSION)).event.stay
     apply(tenant, PeerResumed(replace(first, turn=3)))
@@ -151,7 +151,7 @@ def test_a_turn_that_was_not_heard_of_is_over_all_the_same() -> None:
         apply(tenant, PeerResumed(replace(first, turn=2)))
 
 
-def test_who_updates_keeps_its_place_in_the_order_in_which_all_came() -> None:
+def test_a_peer_that_updates_keeps_its_place_in_the_order_of_joins() -> None:
     tenant = Tenant(ACME, IPAllocator(NETWORK), 10)
     stays = [apply(tenant, tenant.admit(StayId(str(n)), a_newcomer(n))).event.stay for n in range(3)]
     event = tenant.update(stays[0], a_name(9))
@@ -176,7 +176,7 @@ def test_a_wish_is_granted_if_that_address_is_free_and_in_the_network(wish: str,
     assert address == (wish if granted else "100.64.0.2")
 
 
-def test_a_wish_goes_before_the_address_that_the_key_held_last() -> None:
+def test_a_wish_takes_precedence_over_the_address_that_the_key_held_last() -> None:
     addresses = IPAllocator(NETWORK)
     first = addresses.next_for(a_key(1))
     addresses.take(first)
@@ -185,7 +185,7 @@ def test_a_wish_goes_before_the_address_that_the_key_held_last() -> None:
     assert addresses.next_for(a_key(1), ip_address("100.64.0.50")) == ip_address("100.64.0.50")
 
 
-def test_for_a_time_addresses_are_scattered_but_none_is_given_twice() -> None:
+def test_addresses_are_scattered_as_long_as_asked_and_none_is_given_twice() -> None:
     scatters = [True]
     addresses = IPAllocator(NETWORK, scatters=lambda: scatters[0])
     taken = []

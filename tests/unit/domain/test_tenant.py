@@ -49,7 +49,7 @@ def test_a_tenant_at_its_limit_refuses_newcomers() -> None:
         tenant.admit(STAY, a_newcomer(2))
 
 
-def test_a_network_without_a_free_address_is_an_error_of_its_own() -> None:
+def test_a_tenant_without_a_free_address_refuses_newcomers() -> None:
     tenant = a_tenant("10.0.0.0/30")
     for number in (1, 2):
         apply(tenant, tenant.admit(STAY, a_newcomer(number)))
@@ -79,7 +79,7 @@ def test_only_a_member_can_leave() -> None:
     assert a_stay(stranger) not in tenant
 
 
-def test_an_equal_peer_s_other_stay_is_not_the_one_that_is_there() -> None:
+def test_another_stay_of_an_equal_peer_is_not_in_the_tenant_and_can_not_end() -> None:
     tenant = a_tenant()
     apply(tenant, joined(a_peer(1), number=2))
     assert a_stay(a_peer(1), number=1) not in tenant

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml says what the code does: its schemas let through what is written, and forbid what is refused."""
+"""docs/asyncapi.yaml agrees with the code: its schemas accept what the code writes, and reject what it refuses."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +44,7 @@ MESSAGES_OF = {version: channel["messages"] for version, channel in DOCUMENT["ch
 
 
 def at(reference: str) -> Any:
-    """What a reference leads to, within the document."""
+    """The part of the document that a reference leads to."""
     found = DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
         found = found[name]
@@ -52,7 +52,7 @@ def at(reference: str) -> Any:
 
 
 def schema(reference: str) -> Draft7Validator:
-    """That of a message's payload, by JSON Schema's draft 7, which is AsyncAPI's; the formats are for us to ask for."""
+    """The schema of a message's payload, by JSON Schema's draft 7, as in AsyncAPI. Formats are checked, too."""
     payload = at(reference)["payload"]
     return Draft7Validator({**payload, "components": COMPONENTS}, format_checker=FormatChecker(["ipv4", "ipv6"]))
 
@@ -64,7 +64,7 @@ SCHEMAS = {
 
 
 def takers(version: str, message: object) -> set[str]:
-    """Whose schemas let this through."""
+    """The names of the messages whose schemas accept `message`."""
     return {name for name, one in SCHEMAS[version].items() if one.is_valid(message)}
 
 
@@ -85,14 +85,14 @@ def messages_of(channels: dict[str, Iterable[str]]) -> set[str]:
     return {f"#/channels/{version}/messages/{name}" for version, names in channels.items() for name in names}
 
 
-def test_what_the_document_refers_to_is_in_it_and_what_it_has_is_referred_to() -> None:
+def test_each_reference_leads_to_something_and_each_component_is_referred_to() -> None:
     named = set(references(DOCUMENT))
     assert all(at(reference) for reference in named)
     components = {f"#/components/{kind}/{name}" for kind, group in COMPONENTS.items() for name in group}
     assert components | messages_of(MESSAGES_OF) <= named
 
 
-def test_each_schema_is_one() -> None:
+def test_each_schema_is_valid_json_schema() -> None:
     for one in COMPONENTS["schemas"].values():
         Draft7Validator.check_schema(one)
 
@@ -102,7 +102,7 @@ def test_the_channels_are_the_versions_of_the_protocol() -> None:
     assert [one["Sec-WebSocket-Protocol"]["const"] for one in headers] == [subprotocol.V1, subprotocol.V2]
 
 
-def test_the_service_receives_what_clients_say_and_sends_the_rest() -> None:
+def test_the_service_receives_the_messages_of_clients_and_sends_all_others() -> None:
     said: dict[str, set[str]] = {"receive": set(), "send": set()}
     for operation in DOCUMENT["operations"].values():
         said[operation["action"]] |= set(references(operation["messages"]))
@@ -111,11 +111,11 @@ def test_the_service_receives_what_clients_say_and_sends_the_rest() -> None:
     assert said == {"receive": clients, "send": messages_of(MESSAGES_OF) - clients}
 
 
-# What is written is let through
+# Schemas accept what the code writes
 
 
 @pytest.mark.parametrize("sent", [sent for sent, _, _ in NOTICES])
-def test_what_the_service_writes_is_let_through_by_the_schema_of_its_type_alone(sent: Text) -> None:
+def test_only_the_schema_of_its_type_accepts_a_message_of_the_service(sent: Text) -> None:
     message = json.loads(sent.payload)
     assert takers("v2", message) == {message["type"]}
     assert list(message) == list(COMPONENTS["schemas"][f"v2{message['type'].capitalize()}"]["properties"])
@@ -129,11 +129,11 @@ def test_what_the_service_writes_is_let_through_by_the_schema_of_its_type_alone(
     requests.update(), requests.update("x"), requests.update(None, []), requests.update("x", [ULA]),
     requests.applied(0), requests.applied(2**53 - 1),
 ])  # fmt: skip
-def test_what_a_client_writes_is_let_through_by_the_schema_of_its_type_alone(text: str) -> None:
+def test_only_the_schema_of_its_type_accepts_a_message_of_a_client(text: str) -> None:
     assert takers("v2", json.loads(text)) == {json.loads(text)["type"]}
 
 
-def test_v1s_messages_are_let_through_each_by_its_schema() -> None:
+def test_each_message_of_v1_is_accepted_by_its_schema() -> None:
     entry = v1.peer_entry(a_peer(2)).payload
     assert takers("v1", json.loads(v1.join("x", KEY))) == {"join"}
     assert takers("v1", json.loads(v1.welcome(a_peer(1), [entry]).payload)) == {"welcome"}
@@ -141,7 +141,7 @@ def test_v1s_messages_are_let_through_each_by_its_schema() -> None:
     assert takers("v1", json.loads(v1.peer_removal(a_peer(1, "fd00::1")).payload)) == {"left"}
 
 
-# What is refused is forbidden
+# Schemas reject what the code refuses
 
 
 def takes(parse: Callable[[str], object], text: str) -> bool:
@@ -153,7 +153,7 @@ def takes(parse: Callable[[str], object], text: str) -> bool:
 
 
 def check_join(text: str) -> None:
-    """As the service does: the rules for names and keys are behind the parser."""
+    """Check a join as the service does: first by the parser, then by the rules for names and keys."""
     _check(requests.JoinRequest.parse(text))
 
 
@@ -173,7 +173,7 @@ def check_later(text: str) -> None:
 
 
 BEYOND_SCHEMAS: dict[str, list[Any]] = {
-    "revision": [1.0, 1000.0],  # JSON Schema takes both for integers.
+    "revision": [1.0, 1000.0],  # To JSON Schema, both are integers.
     "resume": [{"session": "x", "revision": 1.0}, {"session": "x", "revision": 1000.0}],
     "virtual_ip": ["fd00:0::1"],
     "network": ["100.64.0.1/10", "100.64.0.0/33"],
@@ -181,7 +181,7 @@ BEYOND_SCHEMAS: dict[str, list[Any]] = {
     "endpoint": ["[fd00:0::1]:1", "[::ffff:a00:7]:1"],
     "endpoints": [["[fd00:0::1]:1"], ["[::ffff:a00:7]:1"]],
 }
-"""What the parsers refuse and these schemas do not, by the field that it is in. Descriptions say it."""
+"""Values that the parsers refuse and the schemas accept, by field. The schemas' descriptions state these rules."""
 
 SPOILT = [
     *((check_join, "join", one) for one in spoilt(MOST, WRONG_IN_REQUESTS)),
@@ -192,7 +192,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("parse", "name", "case"), SPOILT)
-def test_a_schema_forbids_what_the_parser_refuses_and_nothing_else(
+def test_a_schema_rejects_what_the_parser_refuses_and_nothing_else(
     parse: Callable[[str], object], name: str, case: Spoilt
 ) -> None:
     taken = takes(parse, json.dumps(case.message))
@@ -212,15 +212,15 @@ WELCOME = {"virtual_ip": "100.64.0.2", "peers": [ENTRY]}
     {**ENTRY, "virtual_ip": "100.64.0"}, {"removed_peer": None}, {"removed_peer": "FD00::1"},
     {"removed_peer": "fe80::1%x"}, {"removed_peer": "100.64.0.1", "more": 1},
 ])  # fmt: skip
-def test_v1s_schemas_forbid_what_a_client_refuses(message: object) -> None:
+def test_v1s_schemas_reject_what_a_client_refuses(message: object) -> None:
     assert not takes(v1.parse_message, json.dumps(message))
     assert takers("v1", message) <= {"join"}
 
 
 @fuzzed(300)
 @given(MESSAGE_TEXTS)
-def test_whatever_a_parser_takes_is_let_through(text: str) -> None:
-    """And so what a schema forbids is refused."""
+def test_a_schema_accepts_whatever_the_parser_accepts(text: str) -> None:
+    """So the parser refuses whatever a schema rejects."""
     for parse, kinds in (
         (check_join, {"join"}),
         (check_later, {"update", "applied"}),
@@ -232,11 +232,11 @@ def test_whatever_a_parser_takes_is_let_through(text: str) -> None:
 
 @fuzzed(300)
 @given(JOIN_TEXTS)
-def test_whatever_v1_takes_is_let_through(text: str) -> None:
+def test_v1s_schema_accepts_whatever_v1s_parser_accepts(text: str) -> None:
     if takes(check_v1_join, text):
         assert "join" in takers("v1", json.loads(text))
 
 
 @pytest.mark.parametrize("number", range(50))
-def test_every_key_has_the_schemas_pattern(number: int) -> None:
+def test_every_key_matches_the_schemas_pattern(number: int) -> None:
     assert takers("v1", {"display_name": "x", "public_key": a_key_text(number)}) == {"join"}

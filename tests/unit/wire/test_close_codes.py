@@ -19,6 +19,6 @@ def test_every_refusal_of_the_core_has_a_close_code() -> None:
 
 
 @pytest.mark.parametrize("reason", [value for value in vars(close_codes).values() if isinstance(value, Close)])
-def test_every_close_fits_its_frame(reason: Close) -> None:
+def test_every_close_fits_a_frame_and_its_code_says_whether_to_try_again(reason: Close) -> None:
     assert close_frame(reason.code, reason.reason)
     assert reason.code < 4000 or (reason.code >= 4500) == (reason.reason.startswith(_NOT_LIKE_THIS))

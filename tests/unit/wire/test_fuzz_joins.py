@@ -1,4 +1,4 @@
-"""From the text of a join to the bytes of a welcome: whatever the text, a typed refusal or a peer that all can read."""
+"""Any text as a join of v1 is refused with a typed error, or leads to a peer whose entry in a welcome is valid."""
 
 import json
 import unicodedata
@@ -16,7 +16,7 @@ ADDRESS = ip_address("100.64.0.1")
 
 
 def parsed(text: str) -> Peer | None:
-    """The peer that a join message asks to be, or None if it is refused. Lets any other error through."""
+    """The peer of a join message; None if the message is refused. Any other error is raised."""
     try:
         request = JoinRequest.parse(text)
         return Peer(parse_display_name(request.display_name), PublicKey.parse(request.public_key), ADDRESS)
@@ -26,7 +26,7 @@ def parsed(text: str) -> Peer | None:
 
 @fuzzed(500)
 @given(JOIN_TEXTS)
-def test_a_join_is_refused_or_survives_the_way_into_a_welcome(text: str) -> None:
+def test_a_join_is_refused_or_a_welcome_lists_its_peer_unchanged(text: str) -> None:
     peer = parsed(text)
     if peer is None:
         return
@@ -42,7 +42,7 @@ def test_a_join_is_refused_or_survives_the_way_into_a_welcome(text: str) -> None
 
 @fuzzed(500)
 @given(JOIN_TEXTS)
-def test_what_is_let_in_is_in_the_one_form_that_the_protocol_names(text: str) -> None:
+def test_an_accepted_name_and_key_are_in_their_canonical_form(text: str) -> None:
     peer = parsed(text)
     if peer is None:
         return

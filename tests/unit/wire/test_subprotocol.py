@@ -13,5 +13,5 @@ def test_the_highest_known_version_of_those_offered_is_chosen(offered: list[str]
     assert choose(iter(offered)) == chosen
 
 
-def test_the_versions_have_the_names_that_the_documents_say() -> None:
+def test_the_versions_have_the_documented_names() -> None:
     assert (V1, V2) == ("wg-orchestrator.v1", "wg-orchestrator.v2")

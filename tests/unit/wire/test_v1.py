@@ -38,7 +38,7 @@ def test_unknown_fields_are_ignored() -> None:
         "[" * 4000, '{"a":' * 800,
     ],
 )  # fmt: skip
-def test_anything_else_is_malformed(text: str) -> None:
+def test_any_other_text_is_a_malformed_join(text: str) -> None:
     with pytest.raises(MalformedJoin):
         JoinRequest.parse(text)
 
@@ -71,7 +71,7 @@ def test_a_message_is_framed_as_utf8() -> None:
     assert JoinRequest.parse(text.payload.decode()).display_name == name
 
 
-def test_notices_go_out_in_order_and_from_any_one_on() -> None:
+def test_notices_are_written_in_order_and_from_any_one_on() -> None:
     texts = [Text(b"%d" % number) for number in range(3)]
     assert Notices(texts).wire == b"\x81\x010\x81\x011\x81\x012"
     assert Notices(texts).after(2).wire == texts[2].frame

@@ -13,7 +13,7 @@ from wg_orchestrator.wire import v1
 from wg_orchestrator.wire.v1 import BadMessage, Joined, JoinRequest, Left, Message, Welcome, as_text, parse_message
 
 NAMELESS = Peer(DisplayName("x\ud800\u202e\x1b"), a_peer(1).public_key, ip_address("fd00::1"))
-"""What no service should send, and what still is a text."""
+"""A peer with a name that no service should send. A client accepts it."""
 
 
 def entry(number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def welcome(*peers: object, **changes: Any) -> dict[str, Any]:
     return {"virtual_ip": "100.64.0.9", "peers": list(peers), **changes}
 
 
-def test_what_the_service_sends_is_what_a_client_reads() -> None:
+def test_a_client_reads_what_the_service_writes() -> None:
     one, two = a_peer(1), a_peer(2)
     others = [v1.peer_entry(two).payload]
     assert parse_message(v1.welcome(one, others).payload.decode()) == Welcome(one.virtual_ip, (two,))
@@ -37,7 +37,7 @@ def test_what_the_service_sends_is_what_a_client_reads() -> None:
     assert parse_message(v1.peer_removal(two).payload.decode()) == Left(two.virtual_ip)
 
 
-def test_what_a_client_sends_is_what_the_service_reads() -> None:
+def test_the_service_reads_what_a_client_writes() -> None:
     assert JoinRequest.parse(v1.join('B\u00fcro "3" \U0001f98a', "a key")) == JoinRequest(
         'B\u00fcro "3" \U0001f98a', "a key"
     )
@@ -47,7 +47,7 @@ def test_what_a_client_sends_is_what_the_service_reads() -> None:
     Welcome(ip_address("100.64.0.9"), ()), Welcome(ip_address("fd00::9"), (a_peer(1), NAMELESS)), Joined(NAMELESS),
     Joined(a_peer(1)), Left(ip_address("100.64.0.1")),
 ])  # fmt: skip
-def test_a_message_has_one_text_in_ascii_that_says_the_same(message: Message) -> None:
+def test_a_message_is_shown_as_compact_json_in_ascii_that_is_read_as_the_same_message(message: Message) -> None:
     text = as_text(message)
     assert text.isascii()
     assert parse_message(text) == message
@@ -62,7 +62,7 @@ def test_a_message_has_one_text_in_ascii_that_says_the_same(message: Message) ->
     welcome(virtual_ip=1), welcome(virtual_ip="fe80::1%x"), welcome(virtual_ip="FD00::1"), welcome(virtual_ip=""),
     {"virtual_ip": "100.64.0.1"}, {"removed_peer": None}, {"removed_peer": "x"}, {"removed_peer": "100.64.0.1", "x": 1},
 ])  # fmt: skip
-def test_what_has_not_the_protocols_shape_is_a_bad_message(message: object) -> None:
+def test_a_message_that_does_not_have_the_protocols_shape_is_a_bad_message(message: object) -> None:
     with pytest.raises(BadMessage):
         parse_message(json.dumps(message))
 
@@ -70,7 +70,7 @@ def test_what_has_not_the_protocols_shape_is_a_bad_message(message: object) -> N
 @pytest.mark.parametrize(
     "text", ["", "{", "[" * 100_000, "9" * 100_000, "NaN", '{"removed_peer":"1","removed_peer":"1"}']
 )
-def test_what_is_no_strict_json_is_a_bad_message(text: str) -> None:
+def test_a_text_that_is_not_strict_json_is_a_bad_message(text: str) -> None:
     with pytest.raises(BadMessage):
         parse_message(text)
 

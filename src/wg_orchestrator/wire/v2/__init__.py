@@ -1,1 +1,1 @@
-"""Protocol v2 on the wire, for both ends: the only place that knows the messages' shapes. See docs/protocol-v2.md."""
+"""Protocol v2's messages, for service and client: only this package knows their shapes. See docs/protocol-v2.md."""

@@ -1,4 +1,4 @@
-"""Single values of v2's messages, read from JSON. Each reader raises ValueError for what is not such a value."""
+"""Functions that read single values of v2's messages. Each raises ValueError if the value is not valid."""
 
 import binascii
 from ipaddress import ip_address, ip_network
@@ -11,14 +11,14 @@ from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.wire import strict_json
 
 LONGEST_SESSION = 64
-"""Characters of a session."""
+"""Characters that the secret of a session may have."""
 
 REVISIONS = 2**53
-"""Revisions are below it: up to there JavaScript's numbers are exact (RFC 8259, section 6)."""
+"""All revisions are below this: up to here JavaScript's numbers are exact (RFC 8259, section 6)."""
 
 
 def decode(text: str) -> dict[str, Any]:
-    """The fields of the JSON object that `text` is, read strictly."""
+    """Read `text` strictly as a JSON object, and return its fields."""
     fields = strict_json.decode(text)
     if not isinstance(fields, dict):
         raise ValueError("no JSON object")
@@ -33,7 +33,7 @@ def text(value: Any) -> str:
 
 
 def count(value: Any) -> int:
-    """An integer from 0 to below 2^53, written without a fraction or an exponent; true and false are none."""
+    """An integer from 0 to below 2^53, written without a fraction or an exponent. true and false are not integers."""
     if type(value) is not int or not 0 <= value < REVISIONS:
         raise ValueError("no integer from 0 to below 2^53")
     return value
@@ -54,7 +54,7 @@ def address(value: Any) -> VirtualIP:
 
 
 def endpoint(value: Any) -> Endpoint:
-    """An IP address and a number for a port, in any spelling."""
+    """An IP address, in any spelling that `Endpoint.parse` reads, and any number as its port."""
     try:
         return Endpoint.parse(text(value))
     except InvalidEndpoint as error:
@@ -62,9 +62,9 @@ def endpoint(value: Any) -> Endpoint:
 
 
 def canonical_endpoint(value: Any) -> Endpoint:
-    """An endpoint that a peer may be told of: in its canonical form, no IPv4-mapped address, and a port that is one."""
+    """An endpoint as the service sends it: in its canonical form, not IPv4-mapped, with a port from 1 to 65535."""
     read = endpoint(value)
-    # How a mapped address is spelled depends on the version of Python. A service sends it as IPv4.
+    # A service sends a mapped address as IPv4. Its canonical IPv6 form depends on the version of Python.
     if str(read) != value or read.unmapped() != read or not 1 <= read.port <= HIGHEST_PORT:
         raise ValueError("an endpoint that is not in its canonical form")
     return read
@@ -87,7 +87,7 @@ def preshared_key(value: Any) -> str:
 
 
 def items(value: Any, most: int) -> list[Any]:
-    """A list of at most so many values."""
+    """A list of at most `most` values."""
     if not isinstance(value, list) or len(value) > most:
         raise ValueError(f"no list of at most {most}")
     return value

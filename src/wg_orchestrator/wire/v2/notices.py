@@ -1,4 +1,4 @@
-"""What the service says: written by the service, read by a client."""
+"""The messages of the service: the service writes them, a client reads them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from wg_orchestrator.wire.strict_json import quoted
 from wg_orchestrator.wire.v2 import fields
 
 MAX_PEERS = 100_000
-"""Peers that a client takes from one welcome."""
+"""A client accepts at most this many peers in one welcome."""
 
 MAX_LISTED = 64
-"""Endpoints of one peer that a client takes: a service lists the few that the peer has announced or proven."""
+"""A client accepts at most this many endpoints in one list. A service lists the few that are announced or proven."""
 
-# The service's end
+# The service's side
 
 
 def peer_entry(peer: Peer) -> bytes:
-    """What a welcome and a notice say of `peer`: its JSON object."""
+    """The JSON object of `peer` in a welcome or in a notice."""
     proven = "true" if peer.proven else "false"
     return f'{{{members(peer)},"endpoints":[{_quoted(peer.endpoints)}],"proven":{proven}}}'.encode()
 
@@ -34,7 +34,7 @@ def joined(revision: int, entry: bytes) -> Text:
 
 
 def updated(revision: int, entry: bytes) -> Text:
-    """The notice that a peer is now as this `peer_entry` says; its key and its address are the same as before."""
+    """The notice that a peer is now as this `peer_entry` says. Its key and its address have not changed."""
     return Text(b'{"type":"updated","revision":%d,"peer":%s}' % (revision, entry))
 
 
@@ -46,9 +46,9 @@ def left(revision: int, peer: Peer) -> Text:
 
 
 def welcome(revision: int, session: str, grace: int, newcomer: Peer, network: Network, others: Iterable[bytes]) -> Text:
-    """The whole picture, for the newcomer alone: its own place, and the entries of everyone else.
+    """The whole picture, for `newcomer` alone: its own place, and the entries of all other peers.
 
-    `grace` is in seconds. `others` are `peer_entry`s, each alone or several with commas between them.
+    `grace` is in seconds. Each of `others` is one `peer_entry`, or several with commas between them.
     """
     parts = list(others) or [b""]
     parts[0] = f'{_place("welcome", revision, session, grace, newcomer, network)},"peers":['.encode() + parts[0]
@@ -57,18 +57,18 @@ def welcome(revision: int, session: str, grace: int, newcomer: Peer, network: Ne
 
 
 def resumed(revision: int, session: str, grace: int, peer: Peer, network: Network) -> Text:
-    """The answer to who resumes its session at `revision` and keeps its picture. `grace` is in seconds."""
+    """The answer to a peer that resumes its session and keeps its picture of `revision`. `grace` is in seconds."""
     return Text(f"{_place('resumed', revision, session, grace, peer, network)}}}".encode())
 
 
 def prove(public_key: PublicKey, preshared_key: str, endpoints: Iterable[Endpoint]) -> Text:
-    """The request to prove the client's key to the rendezvous that has this key, at one of these endpoints."""
+    """The request that a client prove its key to the rendezvous that has `public_key`, at one of `endpoints`."""
     rendezvous = f'"public_key":"{public_key}","preshared_key":{quoted(preshared_key)}'
     return Text(f'{{"type":"prove",{rendezvous},"endpoints":[{_quoted(endpoints)}]}}'.encode())
 
 
 def proven(endpoint: Endpoint) -> Text:
-    """The notice to a client that it has proven its key, and from where its packets come."""
+    """The notice to a client that it has proven its key, and that its packets come from `endpoint`."""
     return Text(f'{{"type":"proven","endpoint":"{endpoint}"}}'.encode())
 
 
@@ -81,12 +81,12 @@ def _quoted(endpoints: Iterable[Endpoint]) -> str:
     return ",".join([f'"{endpoint}"' for endpoint in endpoints])
 
 
-# The client's end
+# The client's side
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The client is in, at this address, and these are the others: the whole picture as of `revision`."""
+    """The client has joined, at this address, and these are the other peers: the whole picture as of `revision`."""
 
     revision: int
     session: str = field(repr=False)
@@ -116,7 +116,7 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The peer with this key has left, and this address of its is free."""
+    """The peer with this key has left, and its address is free."""
 
     revision: int
     public_key: PublicKey
@@ -125,7 +125,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The client is back in its session and keeps its picture of `revision`; what it missed follows."""
+    """The client goes on with its session and its picture of `revision`. The notices that it missed follow."""
 
     revision: int
     session: str = field(repr=False)
@@ -136,7 +136,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Prove:
-    """The client is asked to prove its key: by a handshake with the rendezvous of this key, at one of the endpoints."""
+    """The client has to prove its key, by a handshake with the rendezvous of this key, at one of the endpoints."""
 
     public_key: PublicKey
     preshared_key: str = field(repr=False)
@@ -146,7 +146,7 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The client has proven its key, and its packets come from here."""
+    """The client has proven its key, and its packets come from this endpoint."""
 
     endpoint: Endpoint
 
@@ -155,10 +155,10 @@ Message: TypeAlias = Welcome | Joined | Updated | Left | Resumed | Prove | Prove
 
 
 def parse_message(text: str) -> Message | None:
-    """One message of the service, checked: types, ranges, keys, and addresses in their canonical form.
+    """Read one message of the service, and check types, ranges, public keys, and that addresses are canonical.
 
-    None if it is of a type that is not known here. Fields that are not known are ignored. Which characters a name has
-    is not checked, so it is no name to be shown as it is. Raises BadMessage.
+    None if the message is of an unknown type. Unknown fields are ignored. The characters of a name are not checked, so
+    a terminal must not show it as it is. Raises BadMessage.
     """
     try:
         given = fields.decode(text)

@@ -1,4 +1,4 @@
-"""What a client says: written by the client, read by the service."""
+"""The messages of a client: the client writes them, the service reads them."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -11,16 +11,16 @@ from wg_orchestrator.wire.errors import MalformedJoin, MalformedMessage
 from wg_orchestrator.wire.v2 import fields
 
 MAX_ENDPOINTS = 8
-"""Endpoints that a client may announce at a time."""
+"""A client may announce at most this many endpoints in one message."""
 
 Value = TypeVar("Value")
 
-# The service's end
+# The service's side
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Which session the client comes back to, and the last revision that it has heard of there."""
+    """The session that the client comes back to, and the last revision that it has applied there."""
 
     session: str = field(repr=False)
     """A secret, of at most 64 characters."""
@@ -29,19 +29,19 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What a client sends first, and once. What it has left out is None. Fields besides these are ignored."""
+    """A client's first message, which it sends once. A field that it leaves out is None. Unknown fields are ignored."""
 
     display_name: str
     public_key: str
     endpoints: tuple[Endpoint, ...] | None = None
-    """All that it announces, best first; which of them others may be told is not for the wire to say."""
+    """All that the client announces, best first. `passed_on` selects those that other peers may be told."""
     virtual_ip: VirtualIP | None = None
-    """The address that it wishes for, of any network."""
+    """The address that the client asks for. It may be of any network."""
     resume: Resume | None = None
 
     @classmethod
     def parse(cls, text: str) -> "JoinRequest":
-        """Read the first message. Whether name and key are valid is for the core to say. Raises MalformedJoin."""
+        """Read the first message. Whether name and key are valid is not checked here. Raises MalformedJoin."""
         try:
             given = fields.decode(text)
             if given.get("type") != "join":
@@ -59,7 +59,7 @@ class JoinRequest:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A new name, or new endpoints in place of those announced before, or both. None is unchanged."""
+    """A new name, or new endpoints that replace those announced before, or both. None: no change."""
 
     display_name: str | None = None
     endpoints: tuple[Endpoint, ...] | None = None
@@ -67,7 +67,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The client's WireGuard is as of this revision."""
+    """The client has set up its WireGuard as of this revision."""
 
     revision: int
 
@@ -76,7 +76,7 @@ Message: TypeAlias = Update | Applied
 
 
 def parse_message(text: str) -> Message:
-    """Read a message that comes after the join. Another join is none of these.
+    """Read a message that comes after the join. A second join is not one.
 
     Raises MalformedMessage.
     """
@@ -96,7 +96,7 @@ def parse_message(text: str) -> Message:
 
 
 def _optional(given: dict[str, Any], key: str, read: Callable[[Any], Value]) -> Value | None:
-    # A field that is null is given, and wrong.
+    # A field that is null is not left out. `read` refuses null.
     return read(given[key]) if key in given else None
 
 
@@ -110,7 +110,7 @@ def _read_resume(value: Any) -> Resume:
     return Resume(fields.session(value.get("session")), fields.count(value.get("revision")))
 
 
-# The client's end
+# The client's side
 
 
 def join(
@@ -120,7 +120,7 @@ def join(
     virtual_ip: VirtualIP | None = None,
     resume: Resume | None = None,
 ) -> str:
-    """What a client sends first. None is left out. Whether the values are valid is for the service to say."""
+    """A client's first message, without the fields that are None. The service checks whether the values are valid."""
     return _written(
         type="join",
         display_name=display_name,
@@ -132,17 +132,17 @@ def join(
 
 
 def update(display_name: str | None = None, endpoints: Iterable[Endpoint] | None = None) -> str:
-    """What a client sends when its name or its endpoints have changed. None is left out, and stays as it is."""
+    """A client's message when its name or its endpoints have changed. What is None is left out, and stays as it is."""
     return _written(type="update", display_name=display_name, endpoints=_texts(endpoints))
 
 
 def applied(revision: int) -> str:
-    """What a client sends once its WireGuard is as of `revision`; more often than once a second is of no use."""
+    """A client's message when its WireGuard is set up as of `revision`. Once a second is often enough."""
     return _written(type="applied", revision=revision)
 
 
 def _written(**members: Any) -> str:
-    # In ASCII, so that it can be sent whatever the name: it is the service that says what is wrong with one.
+    # In ASCII, so that any name can be sent, even one that UTF-8 can't encode: the service says what is wrong with it.
     return json.dumps({key: value for key, value in members.items() if value is not None}, separators=(",", ":"))
 
 

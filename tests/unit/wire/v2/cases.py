@@ -1,4 +1,4 @@
-"""Messages of protocol v2, right and wrong, for whatever reads or describes them."""
+"""Messages of protocol v2, valid and invalid, for the tests of the parsers and of docs/asyncapi.yaml."""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ ENTRY_SIX = (
 PLACE = '"revision":813,"session":"s3cret","grace":60,"virtual_ip":"100.64.0.1","network":"100.64.0.0/10"'
 
 
-# What a client says
+# The messages of a client
 
 LEAST = {"type": "join", "display_name": "laptop", "public_key": KEY}
 MOST = {
@@ -77,7 +77,7 @@ WRONG_IN_REQUESTS: dict[str, list[Any]] = {
     ],
 }  # fmt: skip
 
-# What the service says
+# The messages of the service
 
 
 def a_welcome(*others: bytes) -> Text:
@@ -168,7 +168,7 @@ WRONG_IN_NOTICES["endpoints"] = [
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
-    """A message in which one field is wrong, or missing: then its value is `MISSING`."""
+    """A message in which one field is wrong or missing. If it is missing, `value` is `MISSING`."""
 
     field: str
     value: Any
@@ -179,7 +179,7 @@ MISSING = object()
 
 
 def spoilt(message: dict[str, Any], wrong: dict[str, list[Any]]) -> Iterator[Spoilt]:
-    """The message with each of its fields missing, and with each wrong value in its place; and so with a peer in it."""
+    """For each field, also of a peer in the message: the message without it, and with each wrong value in its place."""
     for key in message:
         yield Spoilt(key, MISSING, {name: value for name, value in message.items() if name != key})
         for value in wrong[key]:

@@ -1,4 +1,4 @@
-"""Whatever the text, each end has values or a typed refusal; and what it has read, it writes as it was."""
+"""From any text, each side reads valid values or raises a typed refusal. What it has read, it can write again."""
 
 import json
 from collections.abc import Callable
@@ -84,7 +84,7 @@ MESSAGE_TEXTS = st.one_of(
 
 
 def read(parse: Callable[[str], Any], text: str) -> Any:
-    """What the text says, or None if it is refused. Lets any error through that is no refusal."""
+    """What `parse` reads from the text; None if it refuses the text. Any other error is raised."""
     try:
         return parse(text)
     except (MalformedJoin, MalformedMessage, BadMessage):
@@ -93,7 +93,7 @@ def read(parse: Callable[[str], Any], text: str) -> Any:
 
 @fuzzed(500)
 @given(MESSAGE_TEXTS)
-def test_a_join_is_refused_or_read_as_it_would_be_written(text: str) -> None:
+def test_a_join_is_refused_or_can_be_written_and_is_read_as_the_same_join(text: str) -> None:
     request = read(JoinRequest.parse, text)
     if request is None:
         return
@@ -108,7 +108,7 @@ def test_a_join_is_refused_or_read_as_it_would_be_written(text: str) -> None:
 
 @fuzzed(500)
 @given(MESSAGE_TEXTS)
-def test_a_join_that_is_let_in_survives_the_way_to_another_client(text: str) -> None:
+def test_another_client_reads_a_peer_exactly_as_its_join_was_accepted(text: str) -> None:
     request = read(JoinRequest.parse, text)
     try:
         name, key = parse_display_name(request.display_name), PublicKey.parse(request.public_key)
@@ -127,7 +127,7 @@ def test_a_join_that_is_let_in_survives_the_way_to_another_client(text: str) -> 
 
 @fuzzed(500)
 @given(MESSAGE_TEXTS)
-def test_a_later_message_is_refused_or_read_as_it_would_be_written(text: str) -> None:
+def test_a_later_message_is_refused_or_can_be_written_and_is_read_as_the_same_message(text: str) -> None:
     match read(requests.parse_message, text):
         case Update(name, endpoints) as message:
             assert requests.parse_message(requests.update(name, endpoints)) == message
@@ -139,7 +139,7 @@ def test_a_later_message_is_refused_or_read_as_it_would_be_written(text: str) ->
 
 @fuzzed(500)
 @given(MESSAGE_TEXTS)
-def test_what_a_service_says_is_a_bad_message_or_of_the_type_that_it_names(text: str) -> None:
+def test_a_client_refuses_a_message_or_reads_it_as_the_type_that_it_names(text: str) -> None:
     message = read(notices.parse_message, text)
     if message is not None:
         assert json.loads(text)["type"] == type(message).__name__.lower()

@@ -25,7 +25,7 @@ from wg_orchestrator.wire.v2.notices import Message, Welcome, parse_message, pee
 
 
 @pytest.mark.parametrize(("sent", "text", "message"), NOTICES)
-def test_each_message_has_the_protocols_keys_in_its_order_and_is_read_as_it_was(
+def test_each_message_is_written_with_the_protocols_keys_in_order_and_is_read_back(
     sent: Text, text: str, message: Message
 ) -> None:
     assert sent.payload == text.encode()
@@ -45,13 +45,13 @@ def test_a_welcome_of_any_size_is_json() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hello", "", "Welcome", "join", "revoked"])
-def test_a_type_that_is_not_known_is_none(kind: str) -> None:
+def test_a_message_of_an_unknown_type_is_read_as_none(kind: str) -> None:
     assert parse_message(json.dumps({**MESSAGES["left"], "type": kind})) is None
     assert parse_message(json.dumps({"type": kind, "revision": "any"})) is None
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_the_order_of_fields_and_fields_that_are_not_known_do_not_matter(kind: str) -> None:
+def test_the_order_of_fields_and_unknown_fields_do_not_matter(kind: str) -> None:
     fields = MESSAGES[kind]
     turned = dict(reversed([*fields.items(), ("more", {"a": [1, None]})]))
     if "peer" in fields:
@@ -62,7 +62,7 @@ def test_the_order_of_fields_and_fields_that_are_not_known_do_not_matter(kind: s
 @pytest.mark.parametrize(
     "message", [one.message for message in MESSAGES.values() for one in spoilt(message, WRONG_IN_NOTICES)]
 )
-def test_what_has_not_the_protocols_shape_is_a_bad_message(message: dict[str, Any]) -> None:
+def test_a_message_that_does_not_have_the_protocols_shape_is_a_bad_message(message: dict[str, Any]) -> None:
     with pytest.raises(BadMessage):
         parse_message(json.dumps(message))
 
@@ -71,7 +71,7 @@ def test_what_has_not_the_protocols_shape_is_a_bad_message(message: dict[str, An
     "", " ", "{", "null", "[]", "1", '"welcome"', "[" * 100_000, "9" * 100_000, "NaN", '{"type":"other","more":NaN}',
     '{"type":"other","type":"other"}', '{"type":"other","more":{"a":1,"a":1}}', '{"type":"other"} {}',
 ])  # fmt: skip
-def test_what_is_no_strict_json_object_is_a_bad_message(text: str) -> None:
+def test_a_text_that_is_not_a_strict_json_object_is_a_bad_message(text: str) -> None:
     with pytest.raises(BadMessage):
         parse_message(text)
 
@@ -82,7 +82,7 @@ def test_a_welcome_of_more_peers_than_a_client_takes_is_a_bad_message() -> None:
 
 
 @pytest.mark.parametrize("kind", ["welcome", "resumed", "prove"])
-def test_secrets_are_not_shown(kind: str) -> None:
+def test_the_repr_of_a_message_does_not_show_its_secret(kind: str) -> None:
     shown = repr(parse_message(json.dumps(MESSAGES[kind])))
     assert "s3cret" not in shown
     assert PRESHARED not in shown

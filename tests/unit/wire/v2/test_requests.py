@@ -43,7 +43,7 @@ def test_a_join_is_written_with_the_protocols_keys_in_its_order_and_is_read() ->
     assert JoinRequest.parse(text) == JoinRequest("laptop", KEY, (LAN, ULA), address, resume)
 
 
-def test_a_join_leaves_out_what_it_need_not_say() -> None:
+def test_a_join_is_written_without_the_fields_that_are_not_given() -> None:
     text = requests.join("laptop", KEY)
     assert text == json.dumps(LEAST, separators=(",", ":"))
     assert JoinRequest.parse(text) == JoinRequest("laptop", KEY, None, None, None)
@@ -56,27 +56,27 @@ def test_a_join_leaves_out_what_it_need_not_say() -> None:
     ('{"type":"update","display_name":"","endpoints":["[fd00:1::7]:51820"]}', Update("", (ULA,))),
     ('{"type":"update"}', Update(None, None)),
 ])  # fmt: skip
-def test_an_update_says_what_has_changed(text: str, message: Update) -> None:
+def test_an_update_has_only_the_fields_that_are_given(text: str, message: Update) -> None:
     assert requests.update(message.display_name, message.endpoints) == text
     assert parse_message(text) == message
 
 
 @pytest.mark.parametrize("revision", [0, 816, 2**53 - 1])
-def test_applied_says_a_revision(revision: int) -> None:
+def test_applied_is_written_with_a_revision_and_is_read(revision: int) -> None:
     text = requests.applied(revision)
     assert text == f'{{"type":"applied","revision":{revision}}}'
     assert parse_message(text) == Applied(revision)
 
 
 @pytest.mark.parametrize("name", ['B\u00fcro "3" \U0001f98a', "\ud800", "a\nb"])
-def test_any_name_can_be_sent_and_is_read_as_it_was(name: str) -> None:
+def test_any_name_can_be_sent_and_is_read_unchanged(name: str) -> None:
     assert JoinRequest.parse(requests.join(name, "any key").encode().decode()).display_name == name
     assert parse_message(requests.update(name).encode().decode()) == Update(name)
     raw = json.dumps({**LEAST, "display_name": name}, ensure_ascii=False)
     assert "\n" in name or JoinRequest.parse(raw).display_name == name
 
 
-def test_the_order_of_fields_and_fields_that_are_not_known_do_not_matter() -> None:
+def test_the_order_of_fields_and_unknown_fields_do_not_matter() -> None:
     turned = dict(reversed([*MOST.items(), ("version", {"a": [1, None]})]))
     turned["resume"] = {"more": 1, "revision": 812, "session": "s3cret"}
     assert JoinRequest.parse(json.dumps(turned)) == JoinRequest.parse(json.dumps(MOST))
@@ -99,7 +99,7 @@ def test_a_client_may_wish_for_any_address_in_any_spelling(text: str) -> None:
     assert JoinRequest.parse(json.dumps({**LEAST, "virtual_ip": text})).virtual_ip == ip_address(text)
 
 
-def test_a_sessions_secret_is_not_shown() -> None:
+def test_the_repr_of_a_join_does_not_show_its_sessions_secret() -> None:
     assert "s3cret" not in repr(JoinRequest.parse(json.dumps(MOST)))
 
 
