@@ -17,9 +17,10 @@ from tests.cluster.churn import FULL, WIDE, Shape
 from tests.cluster.episodes import EPISODES
 from tests.cluster.faults import drawn
 from tests.cluster.gap import gap
+from tests.cluster.sessions import session_chaos
 
 SHAPES = {"wide": WIDE, "full": FULL}
-PARTS = (*SHAPES, "gap")
+PARTS = (*SHAPES, "gap", "sessions")
 
 
 async def chaos(
@@ -58,7 +59,7 @@ def faults_of(seed: int, count: int, servers: int, episodes: Collection[str] = E
 
 
 async def all_parts(options: argparse.Namespace, folder: Path) -> None:
-    """Half of it in wide tenants, half in full ones; then the gap."""
+    """Half of it in wide tenants, half in full ones; then the gap; then as many steps of sessions."""
     for number, (name, shape) in enumerate(SHAPES.items()):
         if options.part in ("all", name):
             await chaos(
@@ -75,6 +76,10 @@ async def all_parts(options: argparse.Namespace, folder: Path) -> None:
             )
     if options.part in ("all", "gap"):
         await gap(folder / "gap")
+    if options.part in ("all", "sessions"):
+        await session_chaos(
+            options.seed, options.operations, options.faults // 2, folder / "sessions", minutes=options.minutes / 2
+        )
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from tests.cluster.churn import FULL, WIDE
 from tests.cluster.episodes import EPISODES
 from tests.cluster.faults import Strike
 from tests.cluster.gap import gap
+from tests.cluster.sessions import session_chaos
 
 STORE_LOST_WHILE_A_SERVICE_STANDS = [Strike("stop", 0, lasts=2.6), Strike("delete", after=1.0)]
 NATS_KILLED_WHILE_LINKS_ARE_STRUCK = [
@@ -34,3 +35,8 @@ async def test_neither_a_mute_peer_at_a_stop_nor_a_claim_that_is_none_keeps_anyb
 
 async def test_a_reader_that_keeps_up_hears_of_all_who_came_while_its_service_heard_nothing(tmp_path: Path) -> None:
     await gap(tmp_path)
+
+
+async def test_sessions_outlive_the_nodes_that_they_are_on(tmp_path: Path) -> None:
+    """In small; `make chaos` is the long one."""
+    await session_chaos(3, 1500, 4, tmp_path, grace=8, members=30)
