@@ -99,7 +99,8 @@ class V2Lane(Lane):
     def announce(self, committed: Committed) -> None:
         self._revision = committed.revision
         super().announce(committed)
-        if not committed.is_numbered:
+        # Nobody is told of a resumption, so no picture changes by it.
+        if not committed.is_numbered and not isinstance(committed.event, PeerResumed):
             self._history.begin_anew(committed.revision)
             self._anew |= self._withdraw()
 

@@ -15,7 +15,7 @@ from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import Pace, WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.events import PeerUpdated
+from wg_orchestrator.domain.events import PeerResumed, PeerUpdated
 from wg_orchestrator.domain.peer import Peer
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -172,6 +172,22 @@ async def test_an_event_that_is_not_numbered_is_the_whole_picture_for_those_that
         assert [(told["type"], told["revision"]) for told in later] == [("joined", 7)]
     assert len(old.messages()) == 1 + 4
     assert notifier._channels[tenant.id].size() == 3
+
+
+async def test_a_resumption_that_is_not_numbered_changes_no_picture_and_gives_none_anew() -> None:
+    notifier, tenant, watcher = (
+        WebSocketPeerNotifier(PeerTelemetry(Telemetry(100)), TERMS),
+        a_tenant(),
+        RecordingConnection(),
+    )
+    first, second = joined(a_peer(1)), joined(a_peer(2))
+    notifier.announce(apply(tenant, first))
+    notifier.welcome(tenant, first.stay, Subscriber(watcher, V2, "secret"))
+    notifier.announce(apply(tenant, second))
+    resumed = apply(tenant, PeerResumed(replace(second.stay, turn=3)))
+    notifier.announce(replace(resumed, is_numbered=False))
+    await flushed(notifier)
+    assert [message["type"] for message in watcher.messages()] == ["welcome", "joined"]
 
 
 async def test_a_v1_peer_whose_update_v1_can_not_say_misses_nothing_else() -> None:
