@@ -49,7 +49,7 @@ class Churn:
         self._listening: TaskGroup | None = None
 
     async def run(self, listening: TaskGroup) -> None:
-        """Have the crowd join and leave while `goes_on` is set. `listening` runs the peers' readers, and lasts longer."""
+        """Have the crowd join and leave while `goes_on` is set. The peers' readers run in `listening`."""
         self._listening = listening
         async with anyio.create_task_group() as crowd:
             for _ in range(self._shape.crowd):

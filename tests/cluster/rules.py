@@ -21,7 +21,7 @@ class Broken(AssertionError):
 
 @dataclass
 class Doubt:
-    """Something that is wrong, unless a node turns out to have ended one of these stays. `Rules.ended` judges that end."""
+    """Something wrong, unless a node turns out to have ended one of these stays. `Rules.ended` judges that end."""
 
     what: str
     stays: tuple[Peer, ...]
