@@ -58,7 +58,7 @@ def faults_of(seed: int, count: int, servers: int, episodes: Collection[str] = E
 
 
 async def all_parts(options: argparse.Namespace, folder: Path) -> None:
-    """Half of the run in wide tenants, half in full ones, and then the gap; or only one of these parts."""
+    """Half of it in wide tenants, half in full ones; then the gap."""
     for number, (name, shape) in enumerate(SHAPES.items()):
         if options.part in ("all", name):
             await chaos(
