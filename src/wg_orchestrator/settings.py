@@ -102,8 +102,7 @@ class GateLimits(BaseModel):
     )
     request_timeout: Seconds = Field(5.0, description="seconds until a new connection must have sent its request")
     max_pending: Count = Field(
-        2000,
-        description="connections without a request, and as many without a join; if there are more, the oldest is ended",
+        2000, description="connections without a request, and as many without a join; beyond, the oldest is ended"
     )
     max_request_size: Size = Field(16 * 1024, ge=256, description="bytes that the head of an HTTP request may have")
 
@@ -121,9 +120,7 @@ class ConnectionLimits(BaseModel):
     max_message_size: Size = Field(4096, ge=64, description="bytes that one message of a peer may have")
     max_fragments: Count = Field(16, description="frames that one message of a peer may consist of")
     max_frame_rate: Rate = Field(
-        10.0,
-        description="frames of any kind that a peer may send per second, averaged over ten seconds; "
-        "a part of a frame that comes alone counts, too",
+        10.0, description="frames or parts of frames that a peer may send per second, averaged over ten seconds"
     )
     max_outbox_size: Size = Field(1024 * 1024, description="bytes that may wait for one peer, besides its welcome")
     join_timeout: Seconds = Field(10.0, description="seconds from the handshake until a client must have sent its join")
@@ -152,10 +149,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
     max_tenants: Count = Field(10_000, description="tenants with peers that the service may hold")
     grace: int = Field(
-        60,
-        ge=0,
-        le=86_400,
-        description="seconds that a v2 peer has to come back after its connection has ended; 0 is none",
+        60, ge=0, le=86_400, description="seconds that a v2 peer has to come back after its connection ended; 0: none"
     )
     history_size: Count = Field(1024, description="notices of a tenant that are kept for v2 peers that come back")
     history_bytes: Size = Field(1024 * 1024, description="bytes that these notices of one tenant may have together")
@@ -166,21 +160,16 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
         False, description="let v2 peers announce public addresses that they do not connect from"
     )
     send_buffer_size: Size = Field(
-        128 * 1024,
-        description="bytes that may wait for one peer in the kernel, which may use twice as much memory for them",
+        128 * 1024, description="bytes that may wait for one peer in the kernel, which may use twice as much memory"
     )
-    tcp_user_timeout: Seconds = Field(
-        15.0, description="seconds until a peer's machine must have acknowledged what it was sent"
-    )
+    tcp_user_timeout: Seconds = Field(15.0, description="seconds for a peer's machine to acknowledge what it is sent")
     shutdown_delay: float = Field(
         0.0,
         ge=0,
         le=86_400,
         description="seconds for which a service that is told to stop goes on, while it says that it is not ready",
     )
-    shutdown_timeout: int = Field(
-        8, ge=1, le=86_400, description="seconds within which all peers leave when the service stops"
-    )
+    shutdown_timeout: int = Field(8, ge=1, le=86_400, description="seconds for all peers to leave when it stops")
     allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_own_name)]], NoDecode] = Field(
         frozenset(),
         description="host names of the service, comma-separated, without ports; a WebSocket for another host is "
@@ -217,13 +206,9 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     nats_stream: str = Field(
         "wg-orchestrator", pattern=r"^[A-Za-z0-9_-]+$", description="JetStream stream that holds the membership"
     )
-    nats_replicas: int = Field(
-        1, ge=1, le=5, description="NATS servers that each keep the stream; used only by the node that creates it"
-    )
+    nats_replicas: int = Field(1, ge=1, le=5, description="NATS servers that keep the stream, if it is created here")
     nats_storage: Literal["memory", "file"] = Field(
-        "memory",
-        description="where NATS servers keep the stream; used only by the node that creates it; "
-        "if the servers lose it, the nodes put it back",
+        "memory", description="where NATS keeps the stream, if it is created here; if it is lost, nodes put it back"
     )
     nats_credentials: FilePath | None = Field(None, description="file with the JWT and key of the NATS user")
     nats_tls_ca: FilePath | None = Field(None, description="file with the CA certificates to check NATS servers by")

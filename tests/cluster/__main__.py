@@ -1,4 +1,4 @@
-"""`python -m tests.cluster [--operations N] [--faults N] [--servers N] [--seed N]`: as long as you like."""
+"""The chaos run as a command: `python -m tests.cluster [--operations N] [--faults N] [--servers N] [--seed N] …`."""
 
 import argparse
 import random
@@ -50,7 +50,7 @@ async def chaos(
 
 
 def faults_of(seed: int, count: int, servers: int, episodes: Collection[str] = EPISODES) -> list[Fault]:
-    """So many as a seed draws them, and each episode among them."""
+    """`count` faults in the order that the seed draws: each of the episodes once, and random strikes."""
     pick = random.Random(seed)
     faults: list[Fault] = [drawn(pick, SERVICES, servers) for _ in range(count - len(episodes))]
     for episode in episodes:
@@ -87,20 +87,23 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=100_000, help="joins and leaves (%(default)s)")
     parser.add_argument("--faults", type=int, default=80, help="faults among them (%(default)s)")
     parser.add_argument("--servers", type=int, default=1, choices=(1, 3), help="NATS servers (%(default)s)")
-    parser.add_argument("--calm", type=int, default=1000, help="stays after that, each to be told once (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=60, help="after which it has failed (%(default)s)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of what is picked at random")
+    parser.add_argument("--calm", type=int, default=1000, help="stays without faults after that (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=60, help="time after which the run has failed (%(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed of all random choices")
     parser.add_argument(
-        "--episodes", action=argparse.BooleanOptionalAction, default=True, help="a mute peer, odd claims"
+        "--episodes",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with a mute peer and with invalid claims",
     )
-    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="only this")
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="the part to run (%(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # It takes its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that SIGTERM ends the cluster's processes, too.
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     for part in PARTS:
         (folder / part).mkdir()
     anyio.run(all_parts, options, folder, backend_options={"use_uvloop": True})
-    shutil.rmtree(folder)  # Of a run that failed, the logs are worth something.
+    shutil.rmtree(folder)  # The logs of a run that failed are kept.
     sys.stderr.write(f"all that must hold held, with seed {options.seed}\n")
 
 

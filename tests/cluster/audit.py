@@ -1,4 +1,4 @@
-"""What the stream itself says, read with nothing of the service's own."""
+"""What the stream holds, read without the service's own code."""
 
 import json
 from collections import defaultdict
@@ -13,16 +13,16 @@ STREAM = "wg-orchestrator"
 
 
 def split(subject: str) -> list[str]:
-    """What a subject says after the stream's name and the epoch's: the kind first. Empty for the epoch's own one."""
+    """The parts of a subject after the stream's name and the epoch's, kind first. Empty for the epoch's own subject."""
     return subject.split(".")[2:]
 
 
 @dataclass
 class Stored:
     claims: set[tuple[str, str, str]] = field(default_factory=set)
-    """Tenant, address and key of each claim, whatever its node's lease is worth."""
+    """Tenant, address and key of each claim, whether or not its node has a lease."""
     without_lease: set[tuple[str, str, str]] = field(default_factory=set)
-    """Those of nodes that have none."""
+    """The claims of nodes that have no lease."""
     keys: set[tuple[str, str]] = field(default_factory=set)
     """Tenant and key of each key that is marked as live."""
     left_over: int = 0
@@ -64,7 +64,7 @@ async def _last_messages(stream: nats.js.JetStreamContext) -> dict[str, bytes]:
         f"{STREAM}.>", stream=STREAM, ordered_consumer=True, deliver_policy=DeliverPolicy.LAST_PER_SUBJECT
     )
     last: dict[str, bytes] = {}
-    while True:  # A node's lease is always there, and there is always a next renewal of it.
+    while True:  # There is always a next message, as nodes renew their leases.
         message = await subscription.next_msg(timeout=10)
         last[message.subject] = message.data
         if message.metadata.num_pending == 0:

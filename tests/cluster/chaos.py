@@ -1,4 +1,4 @@
-"""A cluster under joins and leaves and faults, both at random, and what must hold."""
+"""The chaos run: a cluster under random joins, leaves and faults, and checks of what must hold."""
 
 import random
 import sys
@@ -32,7 +32,7 @@ class Chaos:
     def __init__(
         self, cluster: Cluster, seed: int, shape: Shape, operations: int, faults: Sequence[Fault], calm: int
     ) -> None:
-        """`operations` joins and leaves with `faults` among them; then `calm` stays, each to be told exactly once."""
+        """`operations` joins and leaves with `faults` among them; then `calm` stays without faults."""
         self.log: Counter[str] = Counter()
         self._cluster = cluster
         self._random = random.Random(seed)
@@ -45,7 +45,7 @@ class Chaos:
         self._started = time.monotonic()
 
     async def run(self) -> None:
-        """Let it happen, and check. Raises AssertionError, or a group with one in it."""
+        """Run it all, and check. Raises AssertionError, or a group with one in it."""
         await self._witness.listen(self._cluster.servers, len(self._cluster.services))
         try:
             async with anyio.create_task_group() as background:
@@ -93,7 +93,7 @@ class Chaos:
     # What must hold
 
     async def _settle(self, when: str) -> None:
-        """Wait until it is quiet. Then everybody's picture is the truth, the stream is, and nothing is there twice."""
+        """Wait until all is quiet. Check that pictures and stream hold the live stays, and nothing twice."""
         await self._cluster.ready()
         started = time.monotonic()
         truths = {peer.truth for peer in self._churn.live}
@@ -126,7 +126,7 @@ class Chaos:
         return all(peer.picture() == truths[peer.tenant] for peer in self._churn.live)
 
     async def _stay_calm(self) -> None:
-        """Without faults, witnesses on each service are told of every stay once, and once of its end."""
+        """Without faults, check that witnesses on each service are told of every stay once, and once of its end."""
         churn = self._churn
         for tenant in churn.tenants:
             for peer in [peer for peer in churn.live if peer.tenant == tenant][VISITS:]:
@@ -157,7 +157,7 @@ class Chaos:
             owed[peer.tenant]["joined", peer.name] += 1
             owed[peer.tenant]["left", peer.name] += 1
             there = [witness for witness in witnesses if witness.tenant == peer.tenant]
-            with anyio.fail_after(QUIET):  # Whoever goes before that may never have been there, for some.
+            with anyio.fail_after(QUIET):  # If a peer leaves before that, some witnesses may never be told of it.
                 while not all(peer.roster.virtual_ip in witness.roster.peers for witness in there):
                     await anyio.sleep(0.005)
             await churn.leave(peer)

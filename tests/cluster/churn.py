@@ -1,4 +1,4 @@
-"""Clients that come and go at random, on all services of a cluster."""
+"""Clients that join and leave at random, on all services of a cluster."""
 
 import random
 from collections import Counter
@@ -14,24 +14,24 @@ from harness.peer import Peer, give_up, join
 from tests.cluster.rules import Rules
 
 KEYS = 300
-"""Of each tenant: so some are live already when they come."""
+"""Keys of each tenant. They are so few that some joins come with a key that is live."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How many there are of what."""
+    """The network of a run, and how many tenants, clients and stays it has."""
 
     network: str
     tenants: int
     crowd: int
-    """Clients that come and go at a time."""
+    """Clients that join and leave at the same time."""
     most: int
-    """Stays at a time from which on somebody else leaves before the next one comes."""
+    """The most stays at a time. When there are so many, one ends before the next one begins."""
 
 
 WIDE = Shape("100.64.0.0/10", 3, 60, 120)
 FULL = Shape("100.64.0.0/28", 12, 60, 156)
-"""Tenants of 14 addresses, most of which are taken: who comes gets one that has just been left, or none."""
+"""Tenants of 14 addresses, most of which are held: a newcomer gets one that was released just before, or none."""
 
 
 class Churn:
@@ -42,14 +42,14 @@ class Churn:
         self.log = log
         self.done = 0
         self.goes_on = True
-        """Clients come and go by themselves; otherwise only as they are told, and each one stays until its join."""
+        """Whether the crowd goes on. After it has ended, clients join and leave only by calls from outside."""
         self._random = pick
         self._shape = shape
         self._stays = 0
         self._listening: TaskGroup | None = None
 
     async def run(self, listening: TaskGroup) -> None:
-        """Until it does not go on. `listening` is for what its peers hear, and lasts longer than they do."""
+        """Have the crowd join and leave while `goes_on` is set. The peers' readers run in `listening`."""
         self._listening = listening
         async with anyio.create_task_group() as crowd:
             for _ in range(self._shape.crowd):
@@ -68,7 +68,7 @@ class Churn:
                 for winner in await self.duel():
                     await self.leave(winner)
                 continue
-            # A key may be live elsewhere: so some joins are refused.
+            # The key may be live elsewhere, so some joins are refused.
             peer = await self.join(
                 pick.choice(self.services),
                 pick.choice(self.tenants),
@@ -76,11 +76,11 @@ class Churn:
                 gives_up=pick.random() < 0.03,
             )
             await anyio.sleep(pick.uniform(0, 0.3))
-            if peer is not None and pick.random() < 0.8:  # The others stay, as long as their service lets them.
+            if peer is not None and pick.random() < 0.8:  # The others stay for a while.
                 await self.leave(peer)
 
     async def join(self, service: ServiceProcess, tenant: str, key: int, *, gives_up: bool = False) -> Peer | None:
-        """Come once: a stay that is live, or none."""
+        """Try to join, once. Returns the peer; None if it is not let in or gives up."""
         assert self._listening is not None
         self._stays += 1
         stay = service, tenant, a_key_text(key), f"stay-{self._stays}"
@@ -103,7 +103,7 @@ class Churn:
         return None
 
     async def duel(self) -> list[Peer]:
-        """Have one key come to all services at the same moment: those who got in."""
+        """Have one key join at all services at the same moment. Returns the peers that were let in."""
         tenant, key = self._random.choice(self.tenants), 1_000_000 + self._stays
         winners = list[Peer]()
 
@@ -118,7 +118,7 @@ class Churn:
         return winners
 
     async def leave(self, peer: Peer) -> None:
-        """Does nothing if it is not live any more."""
+        """Have the peer leave. Does nothing if it is not live any more."""
         if peer.name in self.rules.live:
             self.rules.leaves(peer)
             self._count("leave")

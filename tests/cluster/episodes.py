@@ -1,4 +1,4 @@
-"""What is done to a cluster amid its churn, and has a rule of its own."""
+"""Episodes of a chaos run, while other clients join and leave. Each episode has a rule of its own."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -22,8 +22,8 @@ NEWCOMERS = 6
 
 
 async def mute_at_a_stop(cluster: Cluster, churn: Churn, _: Witness) -> None:
-    """A service is told to stop, and one of its peers does not answer the close. The others who were told to come back
-    are let in elsewhere, with their keys, while that one is still waited for.
+    """A service is told to stop, and one of its peers does not answer the close frame. While the service waits for that
+    peer, the others, which were told to come back, are let in at other services with their keys.
     """
     service, *others = cluster.services
     first, tenant = 2_000_000 + churn.done, f"mute-{churn.done}"
@@ -64,22 +64,22 @@ async def mute_at_a_stop(cluster: Cluster, churn: Churn, _: Witness) -> None:
 
 
 async def name_that_is_a_number(cluster: Cluster, churn: Churn, witness: Witness) -> None:
-    """A claim in the stream has it. Who comes to that tenant is let in all the same, and again."""
+    """A claim in the stream has such a name. Clients that join its tenant are still let in, also a second time."""
     await _amid(cluster, churn, _a_claim(churn, witness) | {"name": 7})
 
 
 async def key_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
-    """A claim in the stream has it; as above."""
+    """The same for a claim with such a key."""
     await _amid(cluster, churn, _a_claim(churn, witness) | {"key": ["odd"]})
 
 
 async def node_that_is_a_list(cluster: Cluster, churn: Churn, witness: Witness) -> None:
-    """A claim in the stream has it; as above."""
+    """The same for a claim of such a node."""
     await _amid(cluster, churn, _a_claim(churn, witness) | {"node": ["odd"]})
 
 
 def _a_claim(churn: Churn, witness: Witness) -> dict[str, Any]:
-    """Such as a node could make that has a lease."""
+    """A claim as a node with a lease could write it."""
     process, node = next(
         (process, witness.node_names[process])
         for process in (witness.nodes.get(peer.name, "") for peer in churn.live)
@@ -108,7 +108,7 @@ async def _come_and_go_twice(churn: Churn, service: ServiceProcess, tenant: str)
     for _ in range(2):
         with anyio.fail_after(PATIENCE):
             while (peer := await churn.join(service, tenant, key)) is None:
-                await anyio.sleep(RETRY_DELAY)  # Its leave may be on its way yet.
+                await anyio.sleep(RETRY_DELAY)  # The leave before this join may still be on its way.
         await churn.leave(peer)
 
 

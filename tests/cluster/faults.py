@@ -1,4 +1,4 @@
-"""What is done to a cluster: strikes on its processes, its links and its stream, several at a time."""
+"""The faults of a chaos run: strikes on the processes, the links and the stream of a cluster, several at a time."""
 
 import random
 import time
@@ -15,20 +15,21 @@ from tests.cluster.audit import STREAM
 from tests.cluster.witness import Witness
 
 OUTAGES = (0.2, 1.0, 2.6, 7.0, 11.0)
-"""Seconds: less and more than a lease lasts."""
+"""Seconds that a strike may last: some are shorter than a lease, some are longer."""
 SLOW = (0.02, 0.1, 0.25)
 """Seconds for which a slow link holds each piece."""
 FAULTS = {"one": 5, "two": 3, "link": 6, "store": 8}
-"""How often each happens. One: a process is killed or stopped. Two: a service and a NATS server. Link: those of some
-services are cut, stalled and slowed. Store: the stream is deleted or all of NATS is killed, and some services are
-killed or stopped or their links struck around that moment.
+"""How often each kind of fault happens, in proportion. `one`: a process is killed or stopped. `two`: of a service and a
+NATS server, one is killed and one is stopped. `link`: the links of some services are cut, stalled or slowed. `store`:
+the stream is deleted or all NATS servers are killed. Around that moment some services are killed or stopped, or their
+links are struck.
 """
 
 
 @dataclass(frozen=True)
 class Strike:
     how: str
-    """kill, stop, cut, stall, slow: a service or its link. kill NATS, stop NATS: a server. delete: the stream."""
+    """kill, stop: a service. cut, stall, slow: its link. kill NATS, stop NATS: a server. delete: the stream."""
     whom: int = 0
     after: float = 0.0
     lasts: float = 0.0
@@ -38,7 +39,7 @@ class Strike:
 
 
 def drawn(pick: random.Random, services: int, servers: int) -> list[Strike]:
-    """A fault: strikes that overlap."""
+    """A random fault: strikes that may overlap."""
     kind = pick.choices(list(FAULTS), list(FAULTS.values()))[0]
     lasts = pick.choice(OUTAGES)
     if kind == "one":
@@ -72,7 +73,7 @@ def _struck(pick: random.Random, services: int, hows: Sequence[str], count: int)
 
 
 class Faults:
-    """Carries strikes out, and lets the witness know whom they keep from talking."""
+    """Carries out strikes, and tells the witness which services they keep from talking to NATS."""
 
     def __init__(self, cluster: Cluster, witness: Witness, log: Counter[str]) -> None:
         self._cluster = cluster
@@ -81,7 +82,7 @@ class Faults:
         self._down: set[int] = set()
 
     async def strike(self, strikes: Sequence[Strike]) -> None:
-        """Return when all is undone."""
+        """Carry out all strikes at once. Return when all are undone."""
         async with anyio.create_task_group() as tasks:
             for strike in strikes:
                 tasks.start_soon(self._strike, strike)
@@ -99,7 +100,7 @@ class Faults:
     async def _strike_server(self, strike: Strike) -> None:
         server = self._cluster.servers[strike.whom]
         server.kill() if strike.how == "kill NATS" else server.pause()
-        # With another server left, whoever used this one has to find that.
+        # The services that used this server have to find another one, if there is one.
         disturbance = self._witness.disturbed(None)
         self._note_server(strike.whom, is_down=True)
         await anyio.sleep(strike.lasts)
@@ -136,7 +137,7 @@ class Faults:
             disturbance.end = time.monotonic()
 
     async def _delete_stream(self) -> None:
-        """As somebody may by hand. Does nothing if NATS is not there to do it."""
+        """Delete the stream, as somebody may by hand. If NATS does not do it, only note that."""
         running = [server for number, server in enumerate(self._cluster.servers) if number not in self._down]
         try:
             client = await nats.connect(

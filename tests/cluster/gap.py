@@ -1,4 +1,4 @@
-"""Many come elsewhere while a service hears nothing. Then it has more to say at once than may wait for one peer."""
+"""Many peers join elsewhere while a service is cut off. Then it has more to tell at once than may wait for one peer."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from tests.integration.service import Endpoint, RawClient
 
 NEWCOMERS = 400
 NAME = "🦊" * 120
-"""So that it takes over 500 bytes to tell of each."""
+"""So long that each notice of a join has over 500 bytes."""
 AT_ONCE = 20
 PATIENCE = 60.0
 OPTIONS = ("--max-outbox-size", "32768", "--send-buffer-size", "4096")
 
 
 async def gap(folder: Path) -> None:
-    """Raises Broken if a reader that reads whatever comes, by a narrow line, is not told of everyone."""
+    """Raises Broken if a client that keeps reading, but with small buffers on the way, is not told of all newcomers."""
     cluster = Cluster(folder, 1, OPTIONS)
     peers = list[Peer]()
     try:
@@ -61,5 +61,7 @@ async def _hear_of_all(reader: RawClient) -> None:
             reader.send(Opcode.PONG, payload)
         heard += opcode == Opcode.TEXT
         if opcode == Opcode.TEXT and heard == NEWCOMERS:
-            reader.send(Opcode.PING, b"")  # An end of its connection would come before the answer.
+            reader.send(
+                Opcode.PING, b""
+            )  # If the service has closed the connection, the close frame comes before the pong.
         is_answered = opcode == Opcode.PONG

@@ -1,4 +1,4 @@
-"""What nobody may ever be told, and nobody may ever be done: watched at every client, at every moment."""
+"""What must never happen to a client of the cluster. It is checked at each client throughout the chaos run."""
 
 import time
 from collections import defaultdict
@@ -11,7 +11,7 @@ from harness.peer import Peer
 from tests.cluster.witness import Witness
 
 SOON = 5.0
-"""Seconds in which a client hears what its node, or another one, has done: this process is a busy one."""
+"""Seconds within which a client hears what any node has done. They are many, as this process is busy."""
 UNAVAILABLE = 1013
 
 
@@ -21,26 +21,29 @@ class Broken(AssertionError):
 
 @dataclass
 class Doubt:
-    """Something that must not be, unless a node turns out to have ended one of these stays. Its close says why then."""
+    """Something wrong, unless a node turns out to have ended one of these stays. `Rules.ended` judges that end."""
 
     what: str
     stays: tuple[Peer, ...]
     seen_by: ServiceProcess
     since: float
     lasts: bool
-    """It goes on, and was excused up to `since`."""
+    """Whether it is a state that goes on. Then `since` is when it was last excused."""
 
 
 class Rules:
     """A stay is live from its welcome until its client begins to leave or sees that its connection has ended.
 
-    *A leave is false* if it is told of a live stay, unless the stay's node was told or made to end; or its lease may
-    have ended: it was silent for five seconds, because of us, and has not put this stay back since, or only just.
+    A node is excused while its lease may have ended: it was silent for five seconds because of us, and has not put the
+    stay back since, or has done so only just now.
 
-    *An address is held twice* if two live stays of one tenant have it. That may be only while one of the two nodes
-    is excused as above.
+    *A leave is false* if a client is told that a live stay has ended, unless the stay's node was told or made to end,
+    or is excused.
 
-    *A node ends a stay* only if it was told or made to end, or with 1013 if it is excused as above.
+    *An address is held twice* if two live stays of one tenant have it. That is allowed only while the node of one of
+    them is excused.
+
+    *A node ends a stay* only if the node was told or made to end; or with 1013, if it is excused.
     """
 
     def __init__(self, witness: Witness, soon: float = SOON) -> None:
@@ -59,29 +62,29 @@ class Rules:
         self._at[peer.truth[:2]].add(peer)
 
     def leaves(self, peer: Peer) -> None:
-        """Its client begins to leave."""
+        """The client of a stay begins to leave."""
         self._forget(peer)
 
     def ended(self, peer: Peer) -> None:
-        """Its connection has ended. Raises Broken if it should not have."""
+        """The connection of a stay has ended. Raises Broken if it should not have."""
         self._forget(peer)
         if peer.leaving or peer.was_orphaned or (peer.code == UNAVAILABLE and self._excused(peer, peer.service)):
             return
         raise Broken(f"{peer} was ended with {peer.code}, and nothing was done to its node")
 
     def refused(self, code: int) -> None:
-        """Somebody was not let in. Raises Broken if that says of a fault in the service."""
+        """A join was refused with this close code. Raises Broken if the code means a fault in the service."""
         if code == 1011:
             raise Broken("somebody was refused with 1011")
 
     async def watch(self) -> None:
-        """Judge, for ever. Raises Broken."""
+        """Judge again and again, until cancelled. Raises Broken."""
         while True:
             await anyio.sleep(0.25)
             self.judge()
 
     def judge(self) -> bool:
-        """Whether nothing is in doubt any more. Raises Broken."""
+        """Resolve doubts, and return whether none is left. Raises Broken if something was wrong."""
         now = time.monotonic()
         self._doubts = [doubt for doubt in self._doubts if not self._is_resolved(doubt, now)]
         return not self._doubts
@@ -105,7 +108,7 @@ class Rules:
         self._doubts.append(Doubt(what, stays, seen_by, time.monotonic(), lasts))
 
     def _excused(self, stay: Peer, seen_by: ServiceProcess) -> bool:
-        """Whether the lease of the stay's node may have ended, as somebody sees it who may be late himself."""
+        """Whether the lease of the stay's node may have ended, as seen at `seen_by`, which may hear things late."""
         put_back = self._witness.claimed.get(stay.name, 0.0)
         late = max(put_back, self._witness.last_disturbed(seen_by)) + self._soon
         return any(

@@ -17,23 +17,25 @@ NATS_KILLED_WHILE_LINKS_ARE_STRUCK = [
 
 
 async def test_a_cluster_under_faults_stays_one_service(tmp_path: Path) -> None:
-    """In small; `make chaos` is the long one."""
+    """A short run. `make chaos` is the long one."""
     faults = [[Strike("stop", 1, lasts=7.0)], [Strike("kill", 2, lasts=0.2)], [Strike("stop NATS", 0, lasts=1.0)]]
     await chaos(37, 1200, faults, tmp_path, calm=40)
 
 
-async def test_nobody_is_told_of_a_leave_that_was_none_and_no_address_is_held_twice(tmp_path: Path) -> None:
-    """In tenants that are full, while the store is lost and services and their links stand still."""
+async def test_nobody_is_told_of_a_false_leave_and_no_address_is_held_twice(tmp_path: Path) -> None:
+    """Tenants are full, the store is lost, and services and their links are stopped."""
     faults = [STORE_LOST_WHILE_A_SERVICE_STANDS, NATS_KILLED_WHILE_LINKS_ARE_STRUCK]
     await chaos(1, 1200, faults, tmp_path, shape=FULL, servers=1, calm=20)
 
 
-async def test_neither_a_mute_peer_at_a_stop_nor_a_claim_that_is_none_keeps_anybody_out(tmp_path: Path) -> None:
+async def test_neither_a_mute_peer_at_a_stop_nor_an_invalid_claim_keeps_anybody_out(tmp_path: Path) -> None:
     """Each episode has a rule of its own."""
     await chaos(1, 600, list(EPISODES), tmp_path, shape=WIDE, servers=1, calm=20)
 
 
-async def test_a_reader_that_keeps_up_hears_of_all_who_came_while_its_service_heard_nothing(tmp_path: Path) -> None:
+async def test_a_peer_that_keeps_reading_is_told_of_all_who_joined_while_its_service_was_cut_off(
+    tmp_path: Path,
+) -> None:
     await gap(tmp_path)
 
 

@@ -12,7 +12,7 @@ from harness.picture import Picture
 
 
 async def joined(service: ServiceProcess, number: int) -> tuple[ClientConnection, Picture]:
-    """Join as soon as the service lets anybody in."""
+    """Join; try again until the service lets the peer in."""
     while True:
         websocket = await connect(f"ws://{service.address}/tenants/acme", compression=None)
         await websocket.send(json.dumps({"display_name": f"peer-{number}", "public_key": a_key_text(number)}))
@@ -25,18 +25,18 @@ async def joined(service: ServiceProcess, number: int) -> tuple[ClientConnection
             return websocket, roster
 
 
-async def test_a_killed_nats_server_costs_nobody_a_connection_and_joins_go_on(tmp_path: Path) -> None:
+async def test_when_a_nats_server_is_killed_connections_live_on_and_peers_can_join(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     try:
         await cluster.start()
         peers = [await joined(service, number) for number, service in enumerate(cluster.services)]
         cluster.servers[0].kill()
         for number, service in enumerate(cluster.services, 3):
-            # If it led the stream, the others elect a leader first: nats-server gives that four to nine seconds.
+            # If it led the stream, the others elect a leader first: nats-server waits four to nine seconds for that.
             with anyio.fail_after(PATIENCE):
                 peers.append(await joined(service, number))
-        # A newcomer whose join was stored and not answered in time was told to try again: it has come and gone. Of
-        # those who were there before, nobody is told that they have left, and all hear of all in the end.
+        # If a join was stored but not answered in time, the newcomer was told to try again, and others are told that it
+        # joined and left. Nobody is told that a resident has left, and in the end all have been told of all.
         residents = {roster.virtual_ip for _, roster in peers[:3]}
         everybody = {a_key_text(number) for number in range(6)}
         for number, (peer, roster) in enumerate(peers):

@@ -11,7 +11,7 @@ from harness.nats_server import PATIENCE
 from harness.proxy import Proxy
 
 SOON = 0.2
-"""Seconds in which what is not held would long have come."""
+"""Seconds within which data comes through if the proxy does not hold it."""
 
 
 @asynccontextmanager
@@ -39,7 +39,7 @@ async def before_an_echo() -> AsyncIterator[tuple[Proxy, int]]:
         await anyio.sleep(0.01)  # asyncio closes a socket at its next turn.
 
 
-async def test_what_is_said_comes_through_in_both_directions() -> None:
+async def test_data_comes_through_in_both_directions() -> None:
     async with before_an_echo() as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"word")
@@ -47,7 +47,7 @@ async def test_what_is_said_comes_through_in_both_directions() -> None:
         writer.close()
 
 
-async def test_a_cut_ends_connections_and_refuses_others_until_it_is_restored() -> None:
+async def test_a_cut_proxy_ends_connections_and_refuses_others_until_it_is_restored() -> None:
     async with before_an_echo() as (proxy, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"word")
@@ -63,7 +63,7 @@ async def test_a_cut_ends_connections_and_refuses_others_until_it_is_restored() 
         writer.close()
 
 
-async def test_what_is_said_during_a_stall_comes_after_it_on_the_same_connection() -> None:
+async def test_data_that_is_sent_during_a_stall_comes_after_it_on_the_same_connection() -> None:
     async with before_an_echo() as (proxy, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         proxy.stall()
@@ -75,7 +75,7 @@ async def test_what_is_said_during_a_stall_comes_after_it_on_the_same_connection
         writer.close()
 
 
-async def test_a_slow_link_holds_what_is_said_each_way() -> None:
+async def test_a_slow_proxy_delays_data_in_each_direction() -> None:
     async with before_an_echo() as (proxy, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         proxy.slow(SOON)

@@ -42,7 +42,7 @@ class Told:
         self.observer.on_left(self.observer, "stay")
 
     def silent(self, seconds: float, *, by_us: float) -> None:
-        """The node of the stay has been silent until now, and we kept it from talking for so long of that."""
+        """The stay's node was silent for `seconds` until now. For the last `by_us` of them it was because of us."""
         now = time.monotonic()
         self.witness._last_word[self.witness.nodes["stay"]] = now - seconds
         self.witness.disturbed(self.there).start = now - by_us
@@ -54,7 +54,7 @@ def told(tmp_path: Path) -> Told:
 
 
 async def is_broken(told: Told) -> bool:
-    """What it comes to once nothing is in doubt any more."""
+    """Judge until nothing is in doubt any more. Returns whether a rule was broken."""
     try:
         with anyio.fail_after(PATIENCE):
             while not told.rules.judge():
@@ -64,12 +64,12 @@ async def is_broken(told: Told) -> bool:
     return False
 
 
-async def test_a_leave_of_who_is_there_is_false(told: Told) -> None:
+async def test_a_leave_of_a_live_stay_is_false(told: Told) -> None:
     told.told_of_a_leave()
     assert await is_broken(told)
 
 
-async def test_a_leave_of_who_has_begun_to_leave_is_true(told: Told) -> None:
+async def test_a_leave_of_a_stay_that_has_begun_to_leave_is_true(told: Told) -> None:
     told.rules.leaves(told.stay)
     told.told_of_a_leave()
     assert not await is_broken(told)
@@ -96,20 +96,22 @@ async def test_a_leave_is_true_if_the_node_was_silent_for_its_lease_because_of_u
 
 
 @pytest.mark.parametrize(("seconds", "by_us"), [(SILENT, 0.0), (3.6, 2.6)], ids=["not because of us", "too short"])
-async def test_any_other_silence_is_no_excuse(told: Told, seconds: float, by_us: float) -> None:
+async def test_a_silence_that_is_too_short_or_not_because_of_us_is_no_excuse(
+    told: Told, seconds: float, by_us: float
+) -> None:
     told.silent(seconds, by_us=by_us)
     told.told_of_a_leave()
     assert await is_broken(told)
 
 
-async def test_a_silence_is_none_while_no_server_runs(told: Told) -> None:
+async def test_time_in_which_no_server_runs_is_not_part_of_a_silence(told: Told) -> None:
     told.silent(SILENT, by_us=SILENT)
     told.witness._available_since = time.monotonic() - 3.0
     told.told_of_a_leave()
     assert await is_broken(told)
 
 
-async def test_an_address_that_two_have_is_held_twice(told: Told) -> None:
+async def test_an_address_of_two_live_stays_is_held_twice(told: Told) -> None:
     told.a_stay("other", told.here, "100.64.0.2")
     assert await is_broken(told)
 
@@ -123,7 +125,7 @@ async def test_an_address_may_be_given_away_while_its_node_is_silent_but_not_for
 
 
 @pytest.mark.parametrize("code", [1000, 1006, 1008, 1011, 1012, 1013, 4003])
-async def test_a_stay_that_is_ended_though_nothing_was_done_to_its_node_is_broken(told: Told, code: int) -> None:
+async def test_the_end_of_a_stay_breaks_a_rule_if_nothing_was_done_to_its_node(told: Told, code: int) -> None:
     told.stay.code = code
     with pytest.raises(Broken):
         told.rules.ended(told.stay)

@@ -1,4 +1,4 @@
-"""What the nodes say to NATS, and when: heard at the servers themselves, past all proxies."""
+"""What the nodes send to NATS, and when. The witness hears it at the servers themselves, past all proxies."""
 
 import json
 import math
@@ -16,28 +16,30 @@ from harness.nats_server import NatsServer
 from tests.cluster.audit import STREAM, split
 
 LEASE_TIME = 5.0
-"""Seconds of silence after which a node's lease may be ended, as docs/nats.md has it."""
+"""Seconds of silence after which a node's lease may be ended, as docs/nats.md says."""
 TOLERANCE = 0.5
-"""Seconds by which a silence may be longer than it looks from here."""
+"""Seconds by which a silence may be longer than this process measures it."""
 LEAST_CAUSE = 2.0
-"""Seconds of a silence in which we kept the node, or a server that it may use, from talking. Of the rest one may be the
-time since its last renewal, and two are for it to find back.
+"""We are the cause of a silence if we kept the node, or a server that it may use, from talking for so many seconds of
+it. Of the other seconds, one may be the time since the node's last renewal, and in two the node connects again.
 """
 OURS = "Chaos"
-"""A header on what the test itself puts into the stream."""
+"""A header of the messages that the test itself writes into the stream."""
 
 
 @dataclass
 class Disturbance:
     service: ServiceProcess | None
-    """Whom it keeps from talking to NATS; None is everybody, for a while: a server of several."""
+    """The service that can't talk to NATS. None: a server was struck, so any service may have to find another one."""
     start: float
     end: float = math.inf
 
 
 class Witness:
-    """A node's words are the renewals of its lease on their way to the stream, stored or not. While no server runs
-    nobody can be heard, so that is nobody's silence.
+    """Notes when each node was heard, and for how long it was silent.
+
+    A node is heard when it sends a renewal of its lease, stored or not. While no server runs no node can be heard, so
+    that time is not a silence.
     """
 
     def __init__(self) -> None:
@@ -50,12 +52,12 @@ class Witness:
         self.nodes: dict[str, str] = {}
         """The process of each stay's node, by the stay's name."""
         self.claimed: dict[str, float] = {}
-        """When the claim of a stay was sent to the stream last: with its join, or to put it back."""
+        """When the claim of a stay was last sent to the stream: with its join, or to put it back."""
         self.node_names: dict[str, str] = {}
-        """The present name of each process, under its present lease."""
+        """The name of each process's node under its present lease."""
 
     async def listen(self, servers: list[NatsServer], nodes: int) -> None:
-        """Return when so many nodes were heard: of one that was not, a silence could not be told."""
+        """Return when `nodes` nodes were heard. The silence of a node that was never heard could not be noticed."""
         for server in servers:
             client = await nats.connect(
                 server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, connect_timeout=1, ping_interval=1,
@@ -89,11 +91,11 @@ class Witness:
         self._available = any_runs
 
     def last_disturbed(self, service: ServiceProcess) -> float:
-        """Until when it could not talk to NATS, the last time."""
+        """The end of the time in which the service last could not talk to NATS; now, if that goes on."""
         now = time.monotonic()
         return max((min(one.end, now) for one in self._disturbances if one.service in (service, None)), default=0.0)
 
-    # What follows from it
+    # What follows from that
 
     def silences(self, stay: str, service: ServiceProcess) -> list[tuple[float, float]]:
         """When the node of that stay was silent for so long that its lease may have ended, and we were the cause."""
@@ -141,4 +143,4 @@ def _counts(start: float, end: float) -> bool:
 
 
 async def _expected(error: Exception) -> None:
-    """The servers come and go."""
+    """Ignore it: the servers are killed and started again."""

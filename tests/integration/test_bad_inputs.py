@@ -50,7 +50,7 @@ async def service(process: ServiceProcess) -> AsyncIterator[ServiceProcess]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_a_bad_input_is_answered_and_costs_nobody_else_anything(service: ServiceProcess, case: Case) -> None:
+async def test_a_bad_input_gets_its_answer_and_does_no_harm_to_others(service: ServiceProcess, case: Case) -> None:
     if case.ends and service.tls is not None:
         pytest.skip("TLS has no half-closed connections")
     log = len(service.unexpected_lines())
@@ -67,7 +67,7 @@ async def test_a_bad_input_is_answered_and_costs_nobody_else_anything(service: S
     assert service.unexpected_lines()[log:] == []
 
 
-def test_no_two_cases_have_one_name() -> None:
+def test_no_two_cases_have_the_same_name() -> None:
     names = [case.name for case in CASES]
     assert len(names) == len(set(names)) >= 70
 

@@ -107,7 +107,7 @@ def test_two_clients_see_each_other_come_and_go(service: tuple[Command, str], tm
         assert "Traceback" not in command.output
 
 
-def test_a_client_comes_back_after_the_service_did(tmp_path: Path) -> None:
+def test_a_client_joins_again_after_a_restart_of_the_service(tmp_path: Path) -> None:
     options = ("serve", "--host", "127.0.0.1", "--close-timeout", "1", "--port")
     with Command(tmp_path, *options, "0") as first:
         address = first.line(r"ws://(127.0.0.1:\d+)/tenants/")
@@ -185,7 +185,7 @@ def test_a_line_for_each_join_leave_and_refusal_and_none_besides(tmp_path: Path)
         (("join", "http://127.0.0.1:1/"), "http://127.0.0.1:1/ isn't a valid URI", 1),
     ],
 )
-def test_what_can_not_be_done_is_said_in_one_line(
+def test_a_command_that_can_not_do_its_work_says_why_in_one_line(
     arguments: tuple[str, ...], message: str, status: int, tmp_path: Path
 ) -> None:
     with Command(tmp_path, *arguments) as command:
@@ -220,7 +220,7 @@ def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
         assert "Traceback" not in command.output
 
 
-def test_the_version_is_told(tmp_path: Path) -> None:
+def test_the_version_is_printed(tmp_path: Path) -> None:
     with Command(tmp_path, "--version") as command:
         assert command.end() == 0
         assert command.output == f"wg-orchestrator, version {__version__}\n"

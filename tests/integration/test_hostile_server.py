@@ -211,7 +211,7 @@ async def test_whatever_a_service_says_the_terminal_gets_printable_text(script: 
     assert shows_text_alone(result), result.output
 
 
-async def test_what_json_prints_is_what_came_in_ascii() -> None:
+async def test_the_option_json_prints_each_message_in_ascii() -> None:
     named = entry(1, display_name=f"Büro {ESCAPES}")
     result = await join(sends(text(welcome(named)), text({"removed_peer": "100.64.0.1"}), FINAL), "--json")
     first, second, _ = result.output.splitlines()
@@ -232,7 +232,7 @@ async def test_a_redirect_is_not_followed() -> None:
     assert asked == []
 
 
-async def test_of_an_endless_body_no_more_is_shown_than_a_line() -> None:
+async def test_of_an_endless_body_only_one_line_is_shown() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 404 No\r\n\r\n")
@@ -279,7 +279,7 @@ async def test_more_peers_than_the_bound_end_the_client() -> None:
 
 
 @pytest.mark.parametrize("stage", ["head", "welcome"])
-async def test_a_service_that_dribbles_for_ever_has_its_time(stage: str) -> None:
+async def test_a_service_that_sends_slowly_for_ever_is_given_up_after_a_time(stage: str) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if stage == "head":
             writer.write(b"HTTP/1.1 101 Go\r\n")
@@ -316,7 +316,9 @@ async def test_a_proxy_that_can_not_be_used_is_said_in_one_line(
 
 
 @pytest.mark.usefixtures("_no_proxy")
-async def test_an_http_proxy_of_the_environment_is_used_and_trusted_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_http_proxy_of_the_environment_is_used_and_its_answer_is_shown_as_safe_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with listening(answers(b"HTTP/1.1 403 No\r\n\r\n\x1b[31m")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.replace("ws://", "http://").removesuffix("/tenants/acme"))
         result = await join(sends(text(welcome()), FINAL))
@@ -329,7 +331,7 @@ async def test_an_http_proxy_of_the_environment_is_used_and_trusted_no_more(monk
     "url",
     ["ws://", "ws://127.0.0.1:99999/", "ws://[::1/", "ws://a..b/", "ws://" + "x" * 70 + "/", "ws://h/\udc80", "x"],
 )
-def test_a_url_that_is_none_is_said_in_one_line(url: str) -> None:
+def test_an_invalid_url_ends_the_client_with_one_line(url: str) -> None:
     result = click.testing.CliRunner().invoke(main, ["join", url, "--public-key", a_key_text(1)])
     assert ends_with_one_line(result), result.output
     assert len(result.output.splitlines()) == 1

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node: apt-get instal
 
 
 class Process:
-    """The client as a process, by what it prints."""
+    """The client as a process, seen by its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -66,11 +66,11 @@ async def a_proxy(service: Service, port: int) -> AsyncIterator[Proxy]:
         proxy.cut()
 
 
-def test_it_is_short() -> None:
+def test_the_client_is_short() -> None:
     assert len(CLIENT.read_text().splitlines()) < 100
 
 
-async def test_it_joins_hears_of_the_others_and_says_goodbye() -> None:
+async def test_the_client_joins_prints_notices_and_leaves_on_sigterm() -> None:
     async with running(grace=60) as service:
         watcher = await V2Client.join(service, 1)
         async with a_client(service.port, name="Büro 🦊") as client:
@@ -84,7 +84,7 @@ async def test_it_joins_hears_of_the_others_and_says_goodbye() -> None:
             assert await client.ended() == 0
 
 
-async def test_it_resumes_after_a_lost_connection_and_nobody_hears_of_it(unused_tcp_port: int) -> None:
+async def test_the_client_resumes_after_a_lost_connection_and_nobody_is_told(unused_tcp_port: int) -> None:
     async with running(grace=60) as service, a_proxy(service, unused_tcp_port) as proxy:
         watcher = await V2Client.join(service, 1)
         async with a_client(unused_tcp_port) as client:
@@ -100,7 +100,7 @@ async def test_it_resumes_after_a_lost_connection_and_nobody_hears_of_it(unused_
             await watcher.told_nothing_before(late, "late")
 
 
-async def test_it_ends_when_it_is_not_let_in() -> None:
+async def test_the_client_ends_with_an_error_if_it_is_refused() -> None:
     async with running(grace=60) as service:
         async with a_client(service.port, name="\n") as client:
             assert await client.ended() == 1

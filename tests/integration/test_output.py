@@ -29,7 +29,7 @@ def ended(folder: Path, stdout: Any, *options: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_reader_that_has_gone_ends_the_client_without_a_word(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_client_whose_output_nobody_reads_ends_without_a_message(options: tuple[str, ...], tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -39,7 +39,7 @@ def test_a_reader_that_has_gone_ends_the_client_without_a_word(options: tuple[st
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_full_disk_is_said_in_one_line(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_client_whose_disk_is_full_ends_with_one_line(options: tuple[str, ...], tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         assert ended(tmp_path, full, *options) == (1, "wg-orchestrator: can't write: No space left on device\n")
 

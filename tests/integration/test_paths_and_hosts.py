@@ -91,7 +91,7 @@ async def test_a_websocket_is_opened_by_the_services_names_only(allowed: str, ho
         assert service.metric("refusals_total", reason="host not allowed") == (not welcome)
 
 
-async def test_a_page_that_gives_its_own_name_the_services_address_is_no_page_of_the_service() -> None:
+async def test_a_page_whose_own_name_leads_to_the_services_address_is_refused() -> None:
     async with running(allowed_hosts="127.0.0.1") as service:
         own = await service.connect(origin=f"http://{service.address}")
         await own.close()

@@ -69,7 +69,7 @@ async def test_the_service_runs_at_either_end_of_each_range(
     assert [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"] == []
 
 
-def test_a_number_of_workers_at_its_end_is_a_setting() -> None:
+def test_the_greatest_number_of_workers_is_accepted_if_their_metrics_ports_are_valid() -> None:
     assert Settings(workers=ends(NUMBERS["workers"])[1], nats_url="nats://h").workers == 256
     assert "metrics_port" in refused(workers="3", nats_url="nats://h", metrics_port="65534")
 
@@ -139,7 +139,7 @@ def test_an_environment_file_that_can_not_be_read_is_one_line(make: Any, tmp_pat
     assert refused().startswith("wg-orchestrator: can't read .env: ")
 
 
-def test_a_folder_of_that_name_is_none_of_ours(tmp_path: Path) -> None:
+def test_a_folder_named_env_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert Settings().port == 8000
 
@@ -151,7 +151,7 @@ def test_an_environment_file_that_may_not_be_read_is_one_line(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e10"])
-def test_a_demo_has_an_end(seconds: str) -> None:
+def test_a_demo_that_would_not_end_is_refused(seconds: str) -> None:
     result = click.testing.CliRunner().invoke(main, ["demo", "--seconds", seconds])
     assert result.exit_code == 2
     assert "--seconds" in result.output

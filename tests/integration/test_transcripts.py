@@ -13,11 +13,11 @@ def differences(transcripts: Transcripts) -> Transcripts:
     return {name: heard for name, heard in transcripts.items() if heard != recorded.get(name)}
 
 
-async def test_each_session_sounds_as_it_was_recorded() -> None:
+async def test_the_service_sends_in_each_session_what_was_recorded() -> None:
     assert differences(await of_sessions()) == {}
 
 
-async def test_the_answer_to_each_bad_input_is_as_it_was_recorded() -> None:
+async def test_the_service_answers_each_bad_input_as_was_recorded() -> None:
     assert differences(await of_bad_inputs()) == {}
 
 

@@ -1,4 +1,4 @@
-"""Protocol v2 over the wire: peers that come back are not new."""
+"""Protocol v2 with real sockets: sessions that are resumed, updates, and wishes for addresses."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ async def until_away(service: Service, peers: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_welcome_says_all_of_the_place_in_the_protocols_order() -> None:
+async def test_a_welcome_has_the_protocols_fields_in_their_order() -> None:
     async with running(grace=GRACE) as service:
         first = await Client.join(service, 1)
         peer = await V2Client.join(service, 2, endpoints=["10.0.0.7:51820", "8.8.8.8:1", "[fd00:1::7]:51820"])
@@ -56,7 +56,7 @@ async def test_the_highest_version_that_a_client_offers_is_spoken(offered: list[
         assert ("type" in json.loads(await websocket.recv())) == (selected == V2)
 
 
-async def test_who_comes_back_was_never_gone_and_hears_what_it_missed() -> None:
+async def test_a_peer_that_resumes_is_told_what_it_missed_and_the_others_are_told_nothing() -> None:
     async with running(grace=GRACE) as service:
         watcher, old = await V2Client.join(service, 1), await Client.join(service, 2)
         peer = await V2Client.join(service, 3)
@@ -80,7 +80,7 @@ async def test_who_comes_back_was_never_gone_and_hears_what_it_missed() -> None:
         assert (service.metric("resumes_total", outcome="resumed"), service.metric("sessions_away")) == (1, 0)
 
 
-async def test_what_is_not_kept_any_more_is_a_welcome_in_the_same_session() -> None:
+async def test_a_peer_that_missed_more_than_is_kept_gets_a_welcome_in_the_same_session() -> None:
     async with running(grace=GRACE, history_size=2) as service:
         peer = await V2Client.join(service, 1)
         peer.reset()
@@ -95,7 +95,7 @@ async def test_what_is_not_kept_any_more_is_a_welcome_in_the_same_session() -> N
 
 
 @pytest.mark.parametrize("code", [1000, None])
-async def test_who_says_goodbye_has_left_at_once(code: int | None) -> None:
+async def test_a_peer_that_closes_its_connection_has_left_at_once(code: int | None) -> None:
     async with running(grace=GRACE) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -106,7 +106,7 @@ async def test_who_says_goodbye_has_left_at_once(code: int | None) -> None:
         assert (await watcher.hear())["type"] == "left"
 
 
-async def test_after_its_grace_a_peer_leaves_like_any_other() -> None:
+async def test_a_peer_that_does_not_come_back_has_left_when_its_grace_is_over() -> None:
     async with running(grace=1) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -121,7 +121,7 @@ async def test_after_its_grace_a_peer_leaves_like_any_other() -> None:
         assert service.metric("leaves_total", reason="grace over") == 1
 
 
-async def test_who_resumes_takes_over_from_a_connection_that_lives() -> None:
+async def test_a_peer_that_resumes_supersedes_its_connection_if_that_is_open() -> None:
     async with running(grace=GRACE) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -133,7 +133,7 @@ async def test_who_resumes_takes_over_from_a_connection_that_lives() -> None:
         assert service.metric("peers") == 2
 
 
-async def test_of_many_that_resume_at_once_one_remains() -> None:
+async def test_of_many_connections_that_resume_at_once_one_remains() -> None:
     async with running(grace=GRACE) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -156,7 +156,7 @@ async def test_of_many_that_resume_at_once_one_remains() -> None:
         {"session": "\ud83e\udd8a" * 8, "revision": 1},
     ],
 )
-async def test_a_session_that_is_none_is_a_new_join(resume: dict[str, Any]) -> None:
+async def test_a_join_with_an_invalid_session_is_a_new_join(resume: dict[str, Any]) -> None:
     async with running(grace=GRACE) as service:
         peer = await V2Client.join(service, 1)
         websocket = await service.connect(subprotocols=[V2])
@@ -168,7 +168,7 @@ async def test_a_session_that_is_none_is_a_new_join(resume: dict[str, Any]) -> N
         assert (await peer.hear())["type"] == "joined"
 
 
-async def test_anothers_session_opens_nothing() -> None:
+async def test_a_session_is_not_resumed_by_another_key_or_in_another_tenant() -> None:
     async with running(grace=GRACE) as service:
         peer = await V2Client.join(service, 1)
         thief = await V2Client.join(service, 2, resume={"session": peer.session, "revision": peer.revision})
@@ -179,14 +179,14 @@ async def test_anothers_session_opens_nothing() -> None:
         assert (await peer.hear())["peer"]["public_key"] == a_key_text(2)
 
 
-async def test_a_revision_from_the_future_is_a_welcome_in_the_same_session() -> None:
+async def test_a_peer_with_a_revision_from_the_future_gets_a_welcome_in_the_same_session() -> None:
     async with running(grace=GRACE) as service:
         peer = await V2Client.join(service, 1)
         again = await peer.resume(service, resume={"session": peer.session, "revision": 2**53 - 1})
         assert (again.started_with, again.session) == ("welcome", peer.session)
 
 
-async def test_updates_are_told_at_a_pace_and_the_last_one_wins() -> None:
+async def test_of_updates_within_an_interval_the_first_and_the_last_are_told() -> None:
     async with running(grace=GRACE, update_interval=0.3) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         old = await Client.join(service, 3)
@@ -217,7 +217,7 @@ async def test_an_update_that_changes_nothing_is_not_told() -> None:
         assert service.metric("updates_dropped_total") == 2
 
 
-async def test_who_resumes_gets_no_new_allowance_of_updates() -> None:
+async def test_a_peer_that_resumes_still_has_to_wait_for_its_next_update() -> None:
     async with running(grace=GRACE, update_interval=3600) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -231,7 +231,7 @@ async def test_who_resumes_gets_no_new_allowance_of_updates() -> None:
         assert (await watcher.hear())["type"] == "joined"
 
 
-async def test_a_name_in_a_resuming_join_is_an_update() -> None:
+async def test_a_new_name_in_a_join_that_resumes_is_an_update() -> None:
     async with running(grace=GRACE) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2, endpoints=["10.0.0.1:1"])
         await watcher.hear()
@@ -251,7 +251,7 @@ async def test_a_name_in_a_resuming_join_is_an_update() -> None:
         ('{"type":"applied","revision":-1}', (4504, "malformed message")), (b"\x00", (1003, "text only")),
     ],
 )  # fmt: skip
-async def test_who_says_what_it_must_not_is_closed_and_may_come_back(
+async def test_a_peer_that_sends_a_bad_message_is_closed_and_may_come_back(
     message: str | bytes, close: tuple[int, str]
 ) -> None:
     async with running(grace=GRACE) as service:
@@ -264,7 +264,7 @@ async def test_who_says_what_it_must_not_is_closed_and_may_come_back(
         await watcher.told_nothing_before(again, "again")
 
 
-async def test_who_updates_all_the_time_is_closed_and_the_others_hear_of_it_at_a_pace() -> None:
+async def test_a_peer_that_floods_updates_is_closed_and_most_of_them_are_not_told() -> None:
     async with running(grace=GRACE) as service:
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
         await watcher.hear()
@@ -306,7 +306,7 @@ async def test_at_a_stop_peers_are_closed_with_1012_and_nobody_is_told_that_a_v2
         assert all("left" not in [message["type"] for message in peer.told] for peer in peers)
 
 
-async def test_after_a_restart_wishes_are_granted_although_others_came_before() -> None:
+async def test_after_a_restart_wishes_are_granted_although_others_joined_before() -> None:
     async with running(grace=GRACE) as service:
         before = [await V2Client.join(service, number) for number in range(10)]
     async with running(grace=GRACE) as service:
@@ -317,7 +317,7 @@ async def test_after_a_restart_wishes_are_granted_although_others_came_before() 
         assert all(ip_address(client.virtual_ip) in network for client in early)
 
 
-async def test_a_wish_that_can_not_be_granted_is_none() -> None:
+async def test_a_peer_whose_wish_can_not_be_granted_gets_another_address() -> None:
     async with running(grace=GRACE) as service:
         first = await V2Client.join(service, 1, virtual_ip="100.64.0.9")
         assert first.virtual_ip == "100.64.0.9"
@@ -326,7 +326,7 @@ async def test_a_wish_that_can_not_be_granted_is_none() -> None:
         assert "100.64.0.9" not in [other.virtual_ip for other in others]
 
 
-async def test_a_crowd_that_is_cut_at_once_comes_back_and_nobody_hears_of_it() -> None:
+async def test_many_peers_that_are_cut_at_once_resume_and_nobody_is_told() -> None:
     async with running(grace=GRACE) as service:
         watcher = await V2Client.join(service, 0)
         crowd = [await V2Client.join(service, number) for number in range(1, 41)]

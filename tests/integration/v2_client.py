@@ -1,4 +1,4 @@
-"""A client that speaks protocol v2, written from its document: nothing of the service's own parsing is in it."""
+"""A client of protocol v2. It is written from docs/protocol-v2.md, and uses none of the service's parsers."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def join_v2(number: int, **changes: Any) -> dict[str, Any]:
 
 
 class V2Client:
-    """Keeps its picture as the protocol has it, and fails if what it is told contradicts that."""
+    """Keeps its picture by the rules of the protocol, and fails if a message contradicts it."""
 
     def __init__(self, websocket: ClientConnection, number: int) -> None:
         self.websocket = websocket
@@ -81,7 +81,7 @@ class V2Client:
         return message
 
     async def told_nothing_before(self, other: "V2Client", name: str) -> None:
-        """What it hears next is that `other` is called `name` now, and so nothing has come before that."""
+        """Rename `other` to `name`, and assert that the next message tells that: so nothing was told before."""
         await other.say({"type": "update", "display_name": name})
         message = await self.hear()
         assert (message["type"], message["peer"]["display_name"]) == ("updated", name)

@@ -1,4 +1,4 @@
-"""What protocol v2 has besides v1: fields of the join, and messages after it."""
+"""Bad inputs that only protocol v2 has: in fields of the join, and in messages after it."""
 
 import json
 from typing import Any

@@ -8,13 +8,13 @@ from harness.nats_server import NatsServer
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """One for all tests that do it no harm: each has a stream of its own."""
+    """A server for all tests that do not disturb it. Each test has a stream of its own."""
     yield from _started(tmp_path_factory.mktemp("nats"))
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """One for a test that does things to it."""
+    """A server for one test, which may kill or stop it."""
     yield from _started(tmp_path)
 
 

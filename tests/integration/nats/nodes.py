@@ -26,11 +26,11 @@ NETWORK = IPv4Network("100.64.0.0/10")
 _streams = count(1)
 
 QUICK = Timings(opening=0.0)
-"""Each test has a stream of its own, in which nobody was before: nobody has to be waited for."""
+"""A node need not wait for former peers to come back: each test has a new stream of its own."""
 
 
 def quickly(container: Container) -> None:
-    """Have a service in this process do so, too."""
+    """Give a service in this process the timings QUICK."""
     container.nats_timings.override(providers.Object(QUICK))
 
 
@@ -39,7 +39,7 @@ def a_stream() -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return as soon as it is so. What it waits for is another process's doing, which tells nobody."""
+    """Return when the condition holds. It is polled, because another process makes it true without a signal."""
     with anyio.fail_after(PATIENCE):
         while not condition():
             await anyio.sleep(0.005)
@@ -78,7 +78,7 @@ class Node:
         return stay.peer, subscriber
 
     async def leave(self, peer: Peer, tenant_id: TenantId = ACME) -> None:
-        """End the last stay that it has had here."""
+        """End the last stay that the peer has had on this node."""
         await self.membership.leave(self._stays[tenant_id, peer])
 
     def peers(self, tenant_id: TenantId = ACME) -> set[Peer]:
@@ -87,7 +87,7 @@ class Node:
 
 @asynccontextmanager
 async def running(*nodes: Node) -> AsyncIterator[None]:
-    """The nodes, caught up with the stream."""
+    """Run the nodes. Inside, all of them are ready."""
     first, *others = nodes
     async with first.tenants.running():
         await until(first.tenants.is_ready)

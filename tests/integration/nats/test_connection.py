@@ -33,14 +33,14 @@ async def test_each_question_gets_its_own_answer(connection: Connection) -> None
     assert answers == {bytes([number]): bytes([number, number]) for number in range(100)}
 
 
-async def test_who_asks_nobody_hears_so_at_once(connection: Connection) -> None:
+async def test_a_question_that_nobody_listens_to_fails_at_once(connection: Connection) -> None:
     asked = time.monotonic()
     with pytest.raises(NotHeard):
         await connection.ask("nobody", b"", None, 30)
     assert time.monotonic() - asked < 10
 
 
-async def test_patience_ends_and_a_late_answer_harms_nobody(connection: Connection) -> None:
+async def test_a_question_times_out_and_its_late_answer_is_ignored(connection: Connection) -> None:
     questions = list[Msg]()
 
     async def keep(question: Msg) -> None:

@@ -1,4 +1,4 @@
-"""A server that knows its users by what their operator has signed: what `nsc` sets up, made by hand."""
+"""A NATS server that checks its users by JWTs. The tests make these themselves, as the tool `nsc` would."""
 
 import base64
 import binascii
@@ -33,7 +33,7 @@ class Identity:
         self._kind = kind
 
     def certify(self, other: "Identity", **claims: Any) -> str:
-        """A JWT that says this of the other."""
+        """A JWT for `other` with these claims, signed by this identity."""
         nats = {"type": other._kind, "version": 2, **claims}
         body = {"jti": other.public, "iat": 1, "iss": self.public, "sub": other.public, "name": "test", "nats": nats}
         text = ".".join(_base64(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, body))
@@ -59,7 +59,7 @@ def a_credentials_file(path: Path, account: Identity) -> Path:
     return path
 
 
-async def test_a_credentials_file(tmp_path: Path) -> None:
+async def test_a_node_connects_with_a_credentials_file_of_a_known_account_only(tmp_path: Path) -> None:
     operator, account, system = Identity("operator"), Identity("account"), Identity("account")
     of_any = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), ANY)
     storage = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), ANY)
@@ -94,7 +94,7 @@ async def test_a_credentials_file(tmp_path: Path) -> None:
         server.kill()
 
 
-async def test_a_file_without_credentials_is_told(tmp_path: Path) -> None:
+async def test_a_file_without_credentials_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "user.creds").write_text("-----BEGIN NATS USER JWT-----\neyJ\n------END NATS USER JWT------\n")
     with pytest.raises(NotHeard, match=r"can't connect: .*user\.creds has no JWT and key of a NATS user"):
         await Connection(ConnectionOptions(("nats://127.0.0.1:1",), credentials=tmp_path / "user.creds")).connect()

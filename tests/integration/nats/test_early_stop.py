@@ -11,7 +11,7 @@ from tests.integration.nats.nodes import Node, a_stream
 
 @pytest.mark.parametrize("milliseconds", range(0, 20, 4))
 async def test_a_node_may_be_stopped_at_any_moment_of_its_start(server: NatsServer, milliseconds: int) -> None:
-    """Its feed ends then, and has nothing to complain of when the connection ends after it."""
+    """The node ends its feed before its connection, so the feed logs no error."""
     for turns in range(20):
         node = Node(server, a_stream())
         with capture_logs() as lines:

@@ -81,7 +81,7 @@ async def test_a_node_that_comes_back_puts_its_peers_back_unless_they_are_elsewh
 
 
 def stand_still(node: Node) -> Callable[[], None]:
-    """The node neither hears nor says anything until the returned function is called: TCP keeps all of it."""
+    """Hold all that the node receives and sends, until the returned function is called."""
     transport: Any = node.tenants._connection.client._transport
     reader, writer = transport._io_reader, transport._io_writer
     reader._transport.pause_reading()
@@ -99,7 +99,7 @@ def stand_still(node: Node) -> Callable[[], None]:
     return release
 
 
-async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(server: NatsServer) -> None:
+async def test_a_claim_under_a_lease_that_has_ended_is_not_told_and_is_removed(server: NatsServer) -> None:
     node = Node(server, a_stream())
     async with running(node):
         _, watcher = await node.join(1)
@@ -111,8 +111,10 @@ async def test_a_claim_under_a_lease_that_has_ended_is_void_and_is_cleared_up(se
         assert watcher.seen[1:] == [Joined(peer)]
 
 
-async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its store lost on the way: this stream is in memory."""
+async def test_peers_stay_and_leaves_are_made_up_for_when_nats_comes_back(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is lost meanwhile, as this stream is in memory."""
     one, two = Node(own_server, stream := a_stream(), timings=IMPATIENT), Node(own_server, stream, timings=IMPATIENT)
     async with running(one, two):
         _, watcher = await one.join(1)
@@ -144,7 +146,7 @@ async def test_nats_away_and_back(own_server: NatsServer, monkeypatch: pytest.Mo
             assert not node.tenants._ledger.claims_in(State.GHOST)
 
 
-async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
+async def test_after_the_store_was_lost_the_peers_of_a_node_that_does_not_come_back_leave(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timings = replace(SHORT_LEASES, opening=1.0)
@@ -160,7 +162,7 @@ async def test_after_the_store_was_lost_those_who_do_not_come_back_leave(
         await until(lambda: one.peers() == {a_peer(1)})
 
 
-async def test_a_join_of_which_nobody_knows_whether_it_happened_is_undone(
+async def test_a_join_without_an_answer_from_nats_is_undone(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = Node(own_server, stream := a_stream(), timings=IMPATIENT), Node(own_server, stream, timings=IMPATIENT)

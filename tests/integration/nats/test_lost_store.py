@@ -1,4 +1,4 @@
-"""Nodes whose store is lost under them: nobody is told of a leave that was none, and no address is held twice."""
+"""Nodes whose store is lost under them: nobody is told of a false leave, and no address is held twice."""
 
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -53,7 +53,7 @@ async def test_a_service_that_was_stopped_while_the_store_was_lost_keeps_its_pee
             assert [len(client.roster.peers) for client in clients] == [5] * 6
 
 
-async def test_nobody_gets_in_before_those_who_were_in_are_back(
+async def test_no_newcomer_gets_in_before_the_former_peers_are_back(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = IPv4Network("10.0.0.0/29")
@@ -86,7 +86,7 @@ async def test_nobody_gets_in_before_those_who_were_in_are_back(
             assert not any(subscriber.ended for _, subscriber in before)
 
 
-async def test_a_store_that_is_emptied_under_living_feeds_is_filled_again(server: NatsServer) -> None:
+async def test_a_store_that_is_emptied_while_nodes_read_it_is_filled_again(server: NatsServer) -> None:
     one, two = Node(server, stream := a_stream()), Node(server, stream)
     late = Node(server, stream)
     async with running(one, two):
@@ -101,7 +101,7 @@ async def test_a_store_that_is_emptied_under_living_feeds_is_filled_again(server
         assert len(watcher.seen) == 2
 
 
-async def test_what_was_meant_for_a_lost_store_changes_nothing_in_the_next_one(server: NatsServer) -> None:
+async def test_a_message_for_a_lost_store_changes_nothing_in_the_next_one(server: NatsServer) -> None:
     node = Node(server, stream := a_stream())
     async with running(node):
         peer, watcher = await node.join(1)

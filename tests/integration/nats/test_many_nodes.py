@@ -58,7 +58,7 @@ async def test_of_one_key_on_two_nodes_at_once_one_gets_in(server: NatsServer) -
         assert len(one.peers()) == 10
 
 
-async def test_a_burst_on_one_node_does_not_get_in_its_own_way(
+async def test_simultaneous_joins_on_one_node_need_no_lookups_in_the_stream(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = Node(server, a_stream())
@@ -103,7 +103,7 @@ async def test_what_the_stream_has_forgotten_can_be_claimed_again(
         assert (await node.join(1))[0] == peer
 
 
-async def test_tenants_with_odd_names_are_apart(server: NatsServer) -> None:
+async def test_tenants_with_odd_names_are_not_mixed_up(server: NatsServer) -> None:
     one, two = Node(server, stream := a_stream()), Node(server, stream)
     names = [ACME, GLOBEX, type(ACME)("."), type(ACME)(".."), type(ACME)("a.b-c_~"), type(ACME)("a-b-c_~")]
     async with running(one, two):
@@ -113,7 +113,7 @@ async def test_tenants_with_odd_names_are_apart(server: NatsServer) -> None:
         assert all(two.peers(name) == {a_peer(1)} for name in names)
 
 
-async def test_a_node_that_stops_takes_its_peers_along(server: NatsServer) -> None:
+async def test_when_a_node_stops_its_peers_leave(server: NatsServer) -> None:
     one, two = Node(server, stream := a_stream()), Node(server, stream)
     async with running(one):
         _, watcher = await one.join(1)
@@ -129,7 +129,7 @@ async def test_a_node_that_stops_takes_its_peers_along(server: NatsServer) -> No
         await until(lambda: not one.tenants._ledger.claims_in(State.STALE))
 
 
-async def test_nothing_but_the_very_claim_that_is_meant_is_taken_out(server: NatsServer) -> None:
+async def test_to_remove_a_former_claim_does_not_remove_the_claim_that_replaced_it(server: NatsServer) -> None:
     one, two = Node(server, stream := a_stream()), Node(server, stream)
     async with running(one, two):
         peer, _ = await one.join(1)
@@ -163,7 +163,7 @@ async def test_a_node_lets_in_as_many_tenants_as_it_may_however_many_come_at_onc
         joins = [node.join(number, tenant) for tenant in tenants for number in (1, 2)]
         results = await asyncio.gather(*joins, return_exceptions=True)
         assert node.tenants.count() == 5
-        # Who comes second into one of the five does not make it six.
+        # A second peer of one of the five tenants is let in, as it adds no tenant.
         assert [type(result) for result in results].count(TenantLimitReached) == 70
         assert [len(node.peers(tenant)) for tenant in tenants] == [2] * 5 + [0] * 35
 

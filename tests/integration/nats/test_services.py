@@ -149,8 +149,8 @@ async def test_a_stop_with_nats_hung_takes_no_longer_than_the_settings_say(own_s
         own_server.pause()
         began = time.monotonic()
         await service.stop()
-        # One second, what the store's farewell has in any case, and what a busy machine takes. By itself a leave would
-        # be tried for five.
+        # One second, the time that the store always has to end, and some for a busy machine. Without this limit, a
+        # leave would be tried for five.
         assert time.monotonic() - began < 4
         own_server.resume()
         assert [await client.closed() for client in clients] == [(1012, "service restart")] * 3

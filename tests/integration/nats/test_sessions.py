@@ -1,4 +1,4 @@
-"""Protocol v2 over many nodes: a session goes on, on whichever node its peer comes back to."""
+"""Protocol v2 with several nodes: a peer can resume its session on any of them."""
 
 import asyncio
 import base64
@@ -39,11 +39,13 @@ def store_of(service: Service) -> NatsTenantRepository:
 
 
 async def until_known(service: Service, peers: int) -> None:
-    """Until the node has heard of so many peers of `acme`."""
+    """Wait until the node knows exactly `peers` peers of `acme`."""
     await until(lambda: len(service.roster()) == peers)
 
 
-async def test_who_resumes_on_another_node_takes_over_and_nobody_is_told(server: NatsServer) -> None:
+async def test_a_peer_that_resumes_on_another_node_supersedes_its_connection_and_nobody_is_told(
+    server: NatsServer,
+) -> None:
     async with two_nodes(server) as (one, two):
         watcher, v1, peer = await V2Client.join(one, 1), await Client.join(one, 2), await V2Client.join(one, 3)
         await watcher.hear()
@@ -64,7 +66,7 @@ async def test_who_resumes_on_another_node_takes_over_and_nobody_is_told(server:
         assert back.peers.keys() == {a_key_text(1), a_key_text(2), a_key_text(4)}
 
 
-async def test_what_was_missed_is_told_on_another_node_too(server: NatsServer) -> None:
+async def test_a_peer_that_resumes_on_another_node_is_told_what_it_missed(server: NatsServer) -> None:
     async with two_nodes(server) as (one, two):
         peer, watcher = await V2Client.join(one, 1), await V2Client.join(two, 2)
         await peer.hear()
@@ -100,7 +102,7 @@ async def test_both_nodes_tell_the_same_events_with_the_same_revisions(server: N
         }
 
 
-async def test_of_many_that_resume_on_two_nodes_at_once_one_remains(server: NatsServer) -> None:
+async def test_of_many_connections_that_resume_on_two_nodes_at_once_one_remains(server: NatsServer) -> None:
     async with two_nodes(server) as (one, two):
         watcher, peer = await V2Client.join(one, 1), await V2Client.join(one, 2)
         await watcher.hear()
@@ -118,7 +120,7 @@ async def test_of_many_that_resume_on_two_nodes_at_once_one_remains(server: Nats
         assert len(watcher.told) == 2
 
 
-async def test_when_a_node_stops_its_peers_go_on_at_another_and_nobody_is_told(server: NatsServer) -> None:
+async def test_when_a_node_stops_its_peers_resume_on_another_and_nobody_is_told(server: NatsServer) -> None:
     async with two_nodes(server) as (one, two):
         watcher, peers = await V2Client.join(one, 1), [await V2Client.join(two, number) for number in (2, 3)]
         for _ in peers:
@@ -131,7 +133,7 @@ async def test_when_a_node_stops_its_peers_go_on_at_another_and_nobody_is_told(s
         await watcher.told_nothing_before(again[0], "again")
 
 
-async def test_who_does_not_come_back_to_a_stopped_node_leaves_when_its_grace_is_over(server: NatsServer) -> None:
+async def test_a_peer_of_a_stopped_node_that_does_not_resume_leaves_when_its_grace_is_over(server: NatsServer) -> None:
     async with two_nodes(server, grace=1) as (one, two):
         watcher, v1, peer = await V2Client.join(one, 1), await Client.join(two, 2), await V2Client.join(two, 3)
         await watcher.hear()
@@ -144,7 +146,7 @@ async def test_who_does_not_come_back_to_a_stopped_node_leaves_when_its_grace_is
         assert list(one.roster().values()) == [a_key_text(1)]
 
 
-async def test_when_a_node_is_killed_nobody_hears_of_those_that_come_back_in_time(
+async def test_when_a_node_is_killed_nobody_is_told_of_peers_that_resume_in_time(
     server: NatsServer, tmp_path: Path
 ) -> None:
     options: Any = {"nats_url": server.url, "nats_stream": a_stream(), "grace": 10}
@@ -170,7 +172,7 @@ async def test_when_a_node_is_killed_nobody_hears_of_those_that_come_back_in_tim
                 abort()
 
 
-async def test_a_gap_in_a_node_s_feed_is_healed_by_a_welcome_on_the_living_connection(server: NatsServer) -> None:
+async def test_after_a_gap_in_a_nodes_feed_its_peers_get_a_welcome_on_the_same_connection(server: NatsServer) -> None:
     async with two_nodes(server) as (one, two):
         watcher, v1, other = await V2Client.join(one, 1), await Client.join(one, 2), await V2Client.join(two, 3)
         for _ in range(2):
@@ -190,7 +192,7 @@ async def test_a_gap_in_a_node_s_feed_is_healed_by_a_welcome_on_the_living_conne
         assert (await watcher.hear())["peer"]["display_name"] == "four"
 
 
-async def test_pictures_and_revisions_outlive_the_store(server: NatsServer) -> None:
+async def test_after_a_loss_of_the_store_revisions_agree_and_peers_resume(server: NatsServer) -> None:
     async with two_nodes(server) as (one, two):
         here, there = await V2Client.join(one, 1), await V2Client.join(two, 2)
         await here.hear()
@@ -219,7 +221,7 @@ async def test_no_secret_of_a_session_is_in_the_stream(server: NatsServer) -> No
             assert not any(secret in payload for payload in stored)
 
 
-async def test_without_nats_a_session_is_neither_resumed_nor_lost(own_server: NatsServer) -> None:
+async def test_without_nats_a_session_can_not_be_resumed_but_is_not_lost(own_server: NatsServer) -> None:
     async with running(adapt=quickly, nats_url=own_server.url, grace=GRACE) as service:
         await ready(service)
         watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)

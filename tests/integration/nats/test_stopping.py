@@ -16,7 +16,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 
 
 async def comes_to(service: Service, number: int) -> RawClient:
-    """Come, and again for as long as this node has not heard of the leave."""
+    """Join. Try again until this node has heard of the leave."""
     with anyio.fail_after(PATIENCE):
         while True:
             with suppress(Refused):

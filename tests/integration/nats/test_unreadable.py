@@ -90,7 +90,7 @@ async def test_what_no_node_would_write_is_passed_over_and_counted_once(
             assert counted(node) == number, message
         feed = node.tenants._feed
         assert (await node.join(2))[0] == a_peer(2)
-        # Whoever reads the stream anew finds there what was not replaced, is ready all the same, and says it once.
+        # A node that reads the stream anew finds the bad messages that were not replaced, logs each once, and is ready.
         async with running(late):
             assert late.peers() == {a_peer(1), a_peer(2)}
             found = counted(late)
@@ -125,7 +125,7 @@ async def test_headers_of_a_message_that_look_like_the_servers_mean_nothing(serv
         assert feed.is_sound()
 
 
-async def test_a_place_with_something_else_on_it_can_be_had(server: NatsServer) -> None:
+async def test_an_address_whose_claim_is_unreadable_can_be_given_to_a_peer(server: NatsServer) -> None:
     node = Node(server, a_stream())
     async with running(node):
         subjects = node.tenants._stream.subjects
@@ -139,7 +139,7 @@ async def test_a_place_with_something_else_on_it_can_be_had(server: NatsServer) 
 
 
 @pytest.mark.parametrize("message", [b"", b"[]", b"x" * 5000, b"0123456789abcdef closed"])
-async def test_an_epoch_that_is_none_is_replaced_by_whoever_reads_it_first(server: NatsServer, message: bytes) -> None:
+async def test_an_invalid_epoch_is_replaced_by_the_first_node_that_reads_it(server: NatsServer, message: bytes) -> None:
     node, late = Node(server, stream := a_stream()), Node(server, stream)
     async with running(node):
         _, watcher = await node.join(1)

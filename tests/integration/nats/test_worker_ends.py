@@ -32,7 +32,7 @@ TWO = (*LISTEN, "--workers", "2", "--close-timeout", "1")
 
 @contextmanager
 def run(folder: Path, *arguments: str, hangup: signal.Handlers = signal.SIG_DFL) -> Iterator[Command]:
-    """A command that has this inherited for SIGHUP, whatever the tests themselves have."""
+    """Run a command that inherits `hangup` as its handler of SIGHUP."""
     former = signal.signal(signal.SIGHUP, hangup)
     try:
         command = Command(folder, *arguments)
@@ -41,7 +41,7 @@ def run(folder: Path, *arguments: str, hangup: signal.Handlers = signal.SIG_DFL)
     with command:
         try:
             yield command
-        finally:  # Of a test that fails too: who holds its output would be waited for.
+        finally:  # Also if the test fails: workers that live on keep the output open, and its end is waited for.
             for worker in children(command._process.pid) if command._process.poll() is None else ():
                 os.kill(worker, signal.SIGKILL)
 
