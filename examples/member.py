@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from wg_orchestrator.client import Member
 from wg_orchestrator.client.terminal import visible
@@ -17,4 +17,5 @@ async def main(url: str, name: str, public_key: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))
