@@ -15,8 +15,8 @@ def come_back(
 
     `node` says which node a client comes back to.
     """
-    # If nobody has left or joined since, the last client that came to a tenant was told the tenant's last revision. That
-    # client may be one of those that are still there.
+    # If nobody has left or joined since, the last client that came to a tenant was told the tenant's last revision. It
+    # may be one of those that are still there.
     revisions = dict[str, int]()
     for client in (*stage.members, *gone):
         if client.place is not None:

@@ -85,11 +85,12 @@ class MembershipService(Generic[Subscriber]):
         self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
     ) -> Stay:
         """Have a peer's new name, new endpoints or both told; None leaves it as it is. Does nothing if that changes
-        nothing, or if the stay has ended or goes on in another turn. Returns the stay as it is then.
+        nothing, or if the stay has ended. If the peer has resumed it on another connection since, what it has said
+        there is newer, and is kept. Returns the stay as it is then.
 
         Raises Unavailable.
         """
-        while stay in (tenant := self._tenants.get(stay.tenant_id)):
+        while (tenant := self._tenants.get(stay.tenant_id)).goes_on(stay):
             event = tenant.update(stay, display_name, endpoints)
             if event is None:
                 break

@@ -75,20 +75,33 @@ class Tenant:
             return None
         return PeerResumed(replace(stay, turn=stay.turn + 1))
 
+    def goes_on(self, stay: Stay) -> bool:
+        """Whether the peer is in, in this turn of this stay or in a later one."""
+        held = self._stays.get(stay.peer.public_key)
+        return held is not None and held.id == stay.id
+
     def update(
         self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
     ) -> PeerUpdated | None:
         """Decide on a peer's new name, new endpoints or both; None is the one it has. Returns None if nothing changes.
 
-        Raises Conflict if the stay has ended, or goes on in another turn.
+        `stay` is as it was when that was said. If it goes on in another turn, what was changed since is kept.
+
+        Raises Conflict if the stay has ended.
         """
-        held = self._held(stay)
+        held = self._stays.get(stay.peer.public_key)
+        if held is None or held.id != stay.id:
+            raise Conflict(f"{stay.peer.virtual_ip} is not held in {self.id} by that stay")
+        was, now = stay.peer, held.peer
+        if held.turn != stay.turn:  # What was changed on another connection since is newer than this.
+            display_name = display_name if now.display_name == was.display_name else None
+            endpoints = endpoints if now.endpoints == was.endpoints else None
         peer = replace(
-            held.peer,
-            display_name=held.peer.display_name if display_name is None else display_name,
-            endpoints=held.peer.endpoints if endpoints is None else endpoints,
+            now,
+            display_name=now.display_name if display_name is None else display_name,
+            endpoints=now.endpoints if endpoints is None else endpoints,
         )
-        return None if peer == held.peer else PeerUpdated(replace(held, peer=peer))
+        return None if peer == now else PeerUpdated(replace(held, peer=peer))
 
     def apply(self, committed: Committed) -> None:
         """Change the membership as the event says. Raises Conflict, and changes nothing, if it contradicts it."""

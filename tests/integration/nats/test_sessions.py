@@ -236,3 +236,15 @@ async def test_without_nats_a_session_can_not_be_resumed_but_is_not_lost(own_ser
         again = await peer.resume(service)
         assert again.session == peer.session
         await watcher.told_nothing_before(again, "again")
+
+
+async def test_an_update_that_waits_when_its_peer_comes_back_to_another_node_is_told(server: NatsServer) -> None:
+    async with two_nodes(server, update_interval=0.3) as (one, two):
+        watcher, peer = await V2Client.join(one, 1), await V2Client.join(one, 2)
+        await watcher.hear()
+        for port in (1, 2):
+            await peer.say({"type": "update", "endpoints": [f"10.0.0.7:{port}"]})
+        assert (await watcher.hear())["peer"]["endpoints"] == ["10.0.0.7:1"]
+        again = await peer.resume(two)
+        assert (await watcher.hear())["peer"]["endpoints"] == ["10.0.0.7:2"]
+        await watcher.told_nothing_before(again, "again")

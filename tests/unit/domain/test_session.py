@@ -114,15 +114,29 @@ def test_an_update_is_told_to_the_others_once_and_newcomers_see_it() -> None:
     assert newcomer.picture()[stay.peer.virtual_ip] == updated.peer
 
 
-def test_an_update_changes_only_what_it_names_and_only_in_the_present_turn() -> None:
+def test_an_update_changes_only_what_it_names() -> None:
     service = a_service()
     stay = at_once(service.join(ACME, a_newcomer(1), Subscriber(), SESSION))
     assert at_once(service.update(stay, None, (ENDPOINT,))).peer.display_name == a_name(1)
     resumed = at_once(service.resume(ACME, a_key(1), SECRET, Subscriber()))
     assert resumed is not None
     assert resumed.peer.endpoints == (ENDPOINT,)
-    assert at_once(service.update(stay, a_name(5))).peer.display_name == a_name(1)
     assert at_once(service.update(resumed, a_name(5))).peer.display_name == a_name(5)
+
+
+def test_an_update_that_comes_late_loses_only_against_what_was_said_on_another_connection_since() -> None:
+    service, watcher = a_service(), Subscriber()
+    at_once(service.join(ACME, a_newcomer(2), watcher))
+    stay = at_once(service.join(ACME, a_newcomer(1), Subscriber(), SESSION))
+    resumed = at_once(service.resume(ACME, a_key(1), SECRET, Subscriber()))
+    assert resumed is not None
+    at_once(service.update(resumed, a_name(5)))
+    late = at_once(service.update(stay, a_name(7), (ENDPOINT,)))
+    assert (late.peer.display_name, late.peer.endpoints) == (a_name(5), (ENDPOINT,))
+    told = len(watcher.seen)
+    at_once(service.leave(late))
+    assert at_once(service.update(stay, a_name(9))) == stay
+    assert len(watcher.seen) == told + 1
 
 
 def test_an_update_or_a_resumption_that_contradicts_the_tenant_is_a_conflict() -> None:

@@ -1,23 +1,25 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import anyio
 
 from wg_orchestrator.adapters.websocket.absences import Absences
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
+from wg_orchestrator.adapters.websocket.departures import Departures
 from wg_orchestrator.adapters.websocket.letting_go import let_go
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.session import Place, Session, V2Session, place_of
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
+from wg_orchestrator.adapters.websocket.tasks import Tasks
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.adapters.websocket.turnstile import Turnstile
 from wg_orchestrator.adapters.websocket.updates import Change, Updates
-from wg_orchestrator.domain.errors import Unavailable
+from wg_orchestrator.domain.errors import KeyInUse, Unavailable
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.session import NO_SESSION, new_session
 from wg_orchestrator.domain.stay import Stay
@@ -58,10 +60,11 @@ class Sessions:
         # The latest session of each v2 peer, whether its connection lives or has ended. A key is live once in a tenant.
         self._v2: dict[Place, V2Session] = {}
         self._absences = Absences(resumption, telemetry, self._grace_is_over)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._joining = 0
         self._has_joined = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._departures = Departures(service, telemetry, self._stopping, retry_delay)
 
     @property
     def are_open(self) -> bool:
@@ -99,7 +102,13 @@ class Sessions:
             if size >= _LARGE:
                 await self._turnstile.enter(tenant_id, size)
             back = await self._resume(arrival)
-            session = back or await self._come(arrival)
+            try:
+                session: Session = back or await self._come(arrival)
+            except KeyInUse:  # A node may hear only now of a stay that began on another one.
+                back = await self._resume(arrival)
+                if back is None:
+                    raise
+                session = back
             self._connected.add(session)
         finally:
             self._joining -= 1
@@ -124,6 +133,8 @@ class Sessions:
         secret, session = new_session() if self._resumption.grace else ("", NO_SESSION)
         subscriber = Subscriber(connection, arrival.version, secret)
         stay = await self._service.join(arrival.tenant_id, arrival.newcomer, subscriber, session)
+        if arrival.resume is not None:
+            self._telemetry.resumed("new")
         return self._v2_session(stay, arrival, self._updates_of(stay))
 
     async def _resume(self, arrival: Arrival) -> V2Session | None:
@@ -135,7 +146,6 @@ class Sessions:
         before = self._v2.get((arrival.tenant_id, key))
         stay = await self._service.resume(arrival.tenant_id, key, secret, subscriber)
         if stay is None:
-            self._telemetry.resumed("new")
             return None
         # What waits to be told, and when it is due, goes on over the new connection.
         updates = before.updates if before and before.stay.id == stay.id else self._updates_of(stay)
@@ -153,19 +163,30 @@ class Sessions:
 
     def _update(self, place: Place, change: Change) -> None:
         if (session := self._v2.get(place)) is not None:
-            self._start(self._tell(session, change))
+            self._tasks.start(self._tell(session, change))
 
     async def _tell(self, session: V2Session, change: Change) -> None:
-        while self._v2.get(session.place) is session and not self._stopping.is_set():
-            try:
-                session.stay = await self._service.update(session.stay, change.display_name, change.endpoints)
-                return
-            except Unavailable:
-                with anyio.move_on_after(self._retry_delay):
-                    await self._stopping.wait()
-            except Exception:
-                self._telemetry.failed("update failed", session.stay.tenant_id)
-                return
+        try:
+            while not self._stopping.is_set():
+                try:
+                    stay = await self._service.update(session.stay, change.display_name, change.endpoints)
+                except Unavailable:
+                    with anyio.move_on_after(self._retry_delay):
+                        await self._stopping.wait()
+                else:
+                    self._know(stay)
+                    break
+        except Exception:
+            self._telemetry.failed("update failed", session.stay.tenant_id)
+        session.updates.told()
+        if not self._service.is_in(session.stay):
+            self._moved(session)
+
+    def _know(self, updated: Stay) -> None:
+        """The peer is as this says, whichever connection here it lives on."""
+        session = self._v2.get(place_of(updated))
+        if session is not None and session.stay.id == updated.id:
+            session.stay = replace(session.stay, peer=updated.peer)
 
     def _ended(self, session: Session, cause: Close) -> None:
         """The session's connection has ended: have its stay end, or let the peer come back to it."""
@@ -175,7 +196,7 @@ class Sessions:
                 self._let_away(session, cause.reason)
             else:
                 self._telemetry.moved()
-                self._forget(session)
+                self._moved(session)
             return
         self._leave(session, cause.reason, was_away=False)
 
@@ -188,7 +209,12 @@ class Sessions:
     def _grace_is_over(self, session: V2Session) -> None:
         if self._service.is_in(session.stay):
             self._leave(session, "grace over", was_away=True)
-        else:  # It was resumed on another node, or has ended.
+        else:
+            self._moved(session)
+
+    def _moved(self, session: V2Session) -> None:
+        """The peer is on another connection, here or on another node, or its stay has ended."""
+        if session.updates.are_done:  # Else what waits is told when it is due.
             self._forget(session)
 
     def _forget(self, session: Session) -> None:
@@ -199,33 +225,7 @@ class Sessions:
         self._forget(session)
         if isinstance(session, V2Session):
             session.updates.end()
-        self._start(self._have_left(session, reason, was_away))
-
-    async def _have_left(self, session: Session, reason: str, was_away: bool) -> None:
-        stay = session.stay
-        try:
-            while not await self._has_left(stay):
-                if self._stopping.is_set():
-                    return
-                with anyio.move_on_after(self._retry_delay):
-                    await self._stopping.wait()
-            peers = self._service.size(stay.tenant_id)
-            self._telemetry.left(stay.tenant_id, stay.peer, session.source, peers, reason, was_away)
-        except Exception:
-            self._telemetry.failed("leave failed", stay.tenant_id)
-
-    async def _has_left(self, stay: Stay) -> bool:
-        try:
-            await self._service.leave(stay)
-        except Exception:
-            self._telemetry.failed("leave failed", stay.tenant_id)
-            return not self._service.is_in(stay)
-        return True
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._departures.end(session, reason, was_away))
 
     async def _let_go(self) -> None:
         connections = [session.connection for session in self._connected]
@@ -237,4 +237,4 @@ class Sessions:
                 self._has_joined.clear()
                 await self._has_joined.wait()
             else:
-                await asyncio.wait(self._tasks)
+                await self._tasks.wait()
