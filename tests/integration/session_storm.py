@@ -66,6 +66,17 @@ class Listener:
         return {entry["public_key"]: (entry["virtual_ip"], "", ()) for entry in entries_v1}
 
 
+async def storm(nodes: Sequence[Service], seed: int, steps: int) -> None:
+    """Run a storm by this seed, and check. Raises AssertionError, which says how to run it again."""
+    storm = SessionStorm(nodes, seed)
+    try:
+        await storm.run(steps)
+    except BaseException as fault:
+        raise AssertionError(f"again with SESSIONS_SEED={seed}, after: {', '.join(storm.trail)}") from fault
+    finally:
+        await storm.end()
+
+
 class SessionStorm:
     """Random steps by a seed, in one tenant of one service, which may have several nodes."""
 

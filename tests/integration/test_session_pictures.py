@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tests.integration.service import running
-from tests.integration.session_storm import SessionStorm
+from tests.integration.session_storm import storm
 
 _SEED = os.environ.get("SESSIONS_SEED")
 _SEEDS = [int(_SEED)] if _SEED else range(int(os.environ.get("SESSIONS_SEEDS", "4")))
@@ -18,10 +18,4 @@ _STEPS = int(os.environ.get("SESSIONS_STEPS", "80"))
 @pytest.mark.parametrize("seed", _SEEDS)
 async def test_every_picture_is_the_truth_whatever_peers_of_both_protocols_do(seed: int) -> None:
     async with running(grace=60, update_interval=0.01, network="10.0.0.0/26", ping_interval=60) as service:
-        storm = SessionStorm([service], seed)
-        try:
-            await storm.run(_STEPS)
-        except BaseException as fault:
-            raise AssertionError(f"again with SESSIONS_SEED={seed}, after: {', '.join(storm.trail)}") from fault
-        finally:
-            await storm.end()
+        await storm([service], seed, _STEPS)

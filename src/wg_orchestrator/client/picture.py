@@ -38,6 +38,7 @@ class Picture:
         self._max_peers = max_peers
 
     def peers_now(self) -> Collection[Peer]:
+        """The others, as they are now."""
         return self.peers.values()
 
     def apply(self, message: Message) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from harness.nats_server import NatsServer
 from tests.integration.nats.test_sessions import two_nodes
-from tests.integration.session_storm import SessionStorm
+from tests.integration.session_storm import storm
 from tests.integration.test_session_pictures import _SEEDS, _STEPS
 
 
@@ -12,10 +12,4 @@ from tests.integration.test_session_pictures import _SEEDS, _STEPS
 async def test_every_picture_is_the_truth_on_both_nodes(server: NatsServer, seed: int) -> None:
     options = {"update_interval": 0.01, "network": "10.0.0.0/26", "ping_interval": 60, "grace": 60}
     async with two_nodes(server, **options) as nodes:
-        storm = SessionStorm(nodes, seed)
-        try:
-            await storm.run(_STEPS)
-        except BaseException as fault:
-            raise AssertionError(f"again with SESSIONS_SEED={seed}, after: {', '.join(storm.trail)}") from fault
-        finally:
-            await storm.end()
+        await storm(nodes, seed, _STEPS)

@@ -27,7 +27,7 @@ class Addresses:
         self.process = process
         self.leases = Leases()
         self.now = 0.0
-        """Seconds for which this node has followed the stream with a lease of its own: peers could come back then."""
+        """The ledger's clock, in seconds. It stands still while this node has no lease: nobody can come back then."""
         self._tenants = tenants
         self._records = Records()
         self._vacancies = Vacancies()

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from wg_orchestrator.adapters.nats.names import process_of
@@ -64,9 +64,9 @@ class Leases:
         self._ended[node] = end
         return True
 
-    def forget_ends_before(self, at: float) -> None:
-        for node in [node for node, end in self._ended.items() if end.at < at]:
-            del self._ended[node]
+    def forget_ends(self, is_needed: Callable[[str], bool]) -> None:
+        """Forget the ends of leases of all nodes but those for which it is needed."""
+        self._ended = {node: end for node, end in self._ended.items() if is_needed(node)}
 
     def settled(self) -> list[str]:
         """The nodes whose claims the stream holds, all of them."""

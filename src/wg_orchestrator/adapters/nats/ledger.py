@@ -53,6 +53,8 @@ class Ledger(Addresses):
                 for record in self._records.of_node(node):
                     if record.last is not None:
                         self._see_claim(record.last, LeaveCause.LOST)
+                # Only who is away by a node's claim is judged by the end of its lease.
+                self.leases.forget_ends(lambda node: bool(self._records.of_node(node)))
             return
         if self.leases.see(node, lease):  # Its first message was replaced by a renewal before it got here.
             waiting = self._records.in_state(State.STALE) + self._records.in_state(State.UNBACKED)

@@ -20,7 +20,7 @@ class Sight(Enum):
 
     CLAIM = "a claim that stands"
     UNWANTED = "a claim that stands, of this process, of a peer that is not connected here"
-    AWAY = "a claim of a session that nobody is connected by: its node has no lease any more, or not the connection"
+    AWAY = "a claim of a session whose peer is connected nowhere: its node has lost its lease, or has lost the peer"
     VOID = "a claim of no session, of a node that has no lease, any more or yet"
     FREE = "the address was left"
     LAPSE = "the same as VOID or FREE, but the peer that is there is connected: here, or where its node has to say so"

@@ -128,7 +128,7 @@ class Tenants:
             self._tell(self._apply(tenant, PeerUpdated(now)))
 
     def go_on_unnumbered(self, stay: Stay) -> None:
-        """Nothing changes here. But other nodes have told of this stay what was not told here."""
+        """Have pictures given anew: nothing has changed here, but elsewhere the stay was told to have ended."""
         with self.unnumbered():
             self._tell(self._apply(self._with_peers[stay.tenant_id], PeerUpdated(stay)))
 

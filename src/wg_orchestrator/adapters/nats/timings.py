@@ -26,7 +26,7 @@ class Timings:
     heartbeat: float = 0.25
     """Between two heartbeats of a feed that has nothing to bring."""
     silence: float = 1.5
-    """Without a word for which a feed counts as dead, in heartbeats that are missing."""
+    """Until a feed that brings nothing counts as dead: so many heartbeats as come in that time are missing."""
     request: float = 1.0
     """For an answer of the stream."""
     retry: float = 0.1

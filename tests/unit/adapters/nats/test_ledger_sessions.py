@@ -234,3 +234,15 @@ def test_what_a_gap_has_hidden_is_told_without_a_number() -> None:
         (PeerLeft, False),
         (PeerJoined, False),
     ]
+
+
+def test_the_end_of_a_lease_is_remembered_while_somebody_is_away_by_it() -> None:
+    book = Book()
+    book.see_claim(a_claim(1, 10))
+    book.see_lease("you-1", None, 20)
+    book.see_lease("them-1", None, 21)
+    assert book.leases.end_of("you-1") is not None
+    assert book.leases.end_of("them-1") is None
+    book.see_claim(replace(a_claim(1, 30).vacated(), sequence=30))
+    book.see_lease("me-1", None, 40)
+    assert book.leases.end_of("you-1") is None

@@ -1,6 +1,7 @@
 """Peers come, go and are let go, over connections in memory: no socket, and no more time than the loop's next turns."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -21,12 +22,16 @@ from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.errors import KeyInUse
 from wg_orchestrator.domain.events import Committed, MembershipEvent
+from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.tenant import Tenant
+from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.telemetry.telemetry import Telemetry
-from wg_orchestrator.wire.close_codes import SERVICE_RESTART, TEXT_ONLY
+from wg_orchestrator.wire.close_codes import SERVICE_RESTART, SUPERSEDED, TEXT_ONLY
+from wg_orchestrator.wire.subprotocol import V2
 
 
 class MemoryConnection:
@@ -85,9 +90,22 @@ class HeldRepository(InMemoryTenantRepository):
         return await super().commit(event)
 
 
+class LateRepository(HeldRepository):
+    """One of many nodes, which hears of what happens on the others a little later."""
+
+    knows_nothing = 0
+    """Questions for which it has not heard of anybody yet."""
+
+    def get(self, tenant_id: TenantId) -> Tenant:
+        if self.knows_nothing:
+            self.knows_nothing -= 1
+            return Tenant(tenant_id, IPAllocator(TERMS.network), 100)
+        return super().get(tenant_id)
+
+
 class House:
     def __init__(self, *, seconds: float = 3600, rate: float = 0) -> None:
-        self.tenants = HeldRepository()
+        self.tenants = LateRepository()
         self.telemetry = Telemetry(100)
         peers = PeerTelemetry(self.telemetry)
         notifier = WebSocketPeerNotifier(peers, TERMS)
@@ -229,3 +247,16 @@ async def test_who_is_refused_has_no_session() -> None:
             await house.join(1)
         assert first.closed_with is None
     assert house.left("service restart") == 1
+
+
+async def test_who_resumes_on_a_node_that_has_not_heard_of_the_stay_yet_is_not_refused() -> None:
+    house = House()
+    first, again = MemoryConnection(), MemoryConnection()
+    await house.sessions.join(Arrival(ACME, a_newcomer(1), first, "192.0.2.1", V2))
+    welcome = json.loads(first.sent[0].payload)
+    house.tenants.knows_nothing = 2  # While it is asked for the tenant's size, and for the session.
+    resume = welcome["session"], welcome["revision"]
+    await house.sessions.join(Arrival(ACME, a_newcomer(1), again, "192.0.2.1", V2, None, resume))
+    assert json.loads(again.sent[0].payload)["session"] == welcome["session"]
+    assert first.closed_with == SUPERSEDED
+    assert house.peers() == 1
