@@ -26,8 +26,6 @@ def told_in_full(client: Client) -> tuple[Picture, list[Change]]:
         changes = [client.dialect.change(text) for text in frames.texts(b"".join(client.raw or ()))]
     except ValueError as error:
         raise BrokenPromise(f"{client.identity.name} got what is no welcome, or no notice: {error}") from error
-    if len(changes) != client.notices:
-        raise BrokenPromise(f"{client.identity.name} got {len(changes)} notices, and {client.notices} were counted")
     return picture, changes
 
 
@@ -60,6 +58,8 @@ def tenant_in_full(members: Sequence[Client], *, passers_by: Sequence[Client] = 
     first, log, eldest = told[0]
     first = dict(first)
     for picture, changes, member in told:
+        if len(changes) != member.notices:
+            raise BrokenPromise(f"{member.identity.name} got {len(changes)} notices, and {member.notices} were counted")
         if changes != log[len(log) - len(changes) :]:
             raise BrokenPromise(f"{member.identity.name} saw another order than {eldest.identity.name}")
         for change in changes:
