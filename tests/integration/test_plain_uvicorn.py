@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -11,6 +13,7 @@ from dependency_injector import providers
 
 from tests.integration import elsewhere
 from tests.integration.service import PATIENCE, Client, RawClient, Service, come_and_go_until_removed, refused
+from tests.integration.v2_client import V2Client
 from wg_orchestrator.app import create_app
 from wg_orchestrator.container import Container
 from wg_orchestrator.settings import Settings
@@ -35,17 +38,48 @@ class PlainServer(uvicorn.Server):
         self.ready.set()
 
 
+@asynccontextmanager
+async def serving(**settings: Any) -> AsyncIterator[Service]:
+    container = Container(settings=providers.Object(Settings(max_outbox_size=32768, close_timeout=1, **settings)))
+    server = PlainServer(container)
+    running = asyncio.create_task(server.serve([server.listener]))
+    await server.ready.wait()
+    service = Service(server, container, running)
+    try:
+        yield service
+    finally:
+        for abort in service.at_end:
+            abort()
+        await service.stop()
+
+
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    container = Container(settings=providers.Object(Settings(max_outbox_size=32768, close_timeout=1)))
-    server = PlainServer(container)
-    serving = asyncio.create_task(server.serve([server.listener]))
-    await server.ready.wait()
-    service = Service(server, container, serving)
-    yield service
-    for abort in service.at_end:
-        abort()
-    await service.stop()
+    async with serving() as service:
+        yield service
+
+
+async def test_a_v2_peer_comes_back_to_its_place_and_hears_what_it_missed() -> None:
+    async with serving(grace=30) as service:
+        watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
+        await watcher.hear()
+        await peer.say({"type": "update", "endpoints": ["10.0.0.7:51820"]})
+        assert (await watcher.hear())["peer"]["endpoints"] == ["10.0.0.7:51820"]
+        peer.reset()
+        third = await V2Client.join(service, 3)
+        back = await peer.resume(service)
+        assert (back.started_with, back.virtual_ip) == ("resumed", peer.virtual_ip)
+        assert (await back.hear())["peer"]["virtual_ip"] == third.virtual_ip
+        await watcher.hear()
+        await watcher.told_nothing_before(third, "renamed")
+
+
+async def test_a_v2_peer_that_says_goodbye_has_left() -> None:
+    async with serving(grace=30) as service:
+        watcher, peer = await V2Client.join(service, 1), await V2Client.join(service, 2)
+        await watcher.hear()
+        await peer.websocket.close()
+        assert (await watcher.hear())["type"] == "left"
 
 
 async def test_peers_see_each_other_come_and_go(service: Service) -> None:

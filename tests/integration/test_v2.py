@@ -78,6 +78,8 @@ async def test_a_peer_that_resumes_is_told_what_it_missed_and_the_others_are_tol
         assert again.peers.keys() == {a_key_text(1), a_key_text(2)}
         assert [list(await old.hear())[-1] for _ in range(2)] == ["virtual_ip", "removed_peer"]
         assert (service.metric("resumes_total", outcome="resumed"), service.metric("sessions_away")) == (1, 0)
+        while service.metric("sessions_connected") != 2:  # The watcher and the peer; not the v1 peer.
+            await asyncio.sleep(0)
 
 
 async def test_a_peer_that_missed_more_than_is_kept_gets_a_welcome_in_the_same_session() -> None:

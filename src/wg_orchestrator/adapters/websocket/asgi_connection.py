@@ -116,8 +116,10 @@ class AsgiConnection:
         """The close code, when the client is gone."""
         while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
             listener.heard(_message(event))
+        # A server says 1005 of a close frame without a code, and uvicorn of a connection that was lost, too. It gives a
+        # reason, if only an empty one, where there was a frame.
         code: int = event.get("code", 1005)
-        return code
+        return code if code != 1005 or "reason" in event else 1006
 
     def _end(self, cause: Close) -> None:
         if self._gone:

@@ -110,6 +110,8 @@ class Sessions:
                     raise
                 session = back
             self._connected.add(session)
+            if session.stay.has_session:
+                self._telemetry.session_connected()
         finally:
             self._joining -= 1
             self._has_joined.set()
@@ -191,6 +193,8 @@ class Sessions:
     def _ended(self, session: Session, cause: Close) -> None:
         """The session's connection has ended: have its stay end, or let the peer come back to it."""
         self._connected.discard(session)
+        if session.stay.has_session:
+            self._telemetry.session_disconnected()
         if isinstance(session, V2Session) and session.may_come_back(cause):
             if self._service.is_in(session.stay):
                 self._let_away(session, cause.reason)

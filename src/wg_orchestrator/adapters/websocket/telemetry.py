@@ -26,6 +26,7 @@ class PeerTelemetry(Refusals):
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(telemetry)
         self._peers = telemetry.gauge("peers", "Peers that are in a tenant and connected here")
+        self._sessions = telemetry.gauge("sessions_connected", "Peers with a session that are connected here")
         self._away = telemetry.gauge("sessions_away", "Peers that are in a tenant, whose connection here has ended")
         self._resumes = telemetry.counter(
             "resumes", "Peers that asked to resume a session, by what became of it", "outcome"
@@ -71,6 +72,14 @@ class PeerTelemetry(Refusals):
         """A peer's connection has ended, and it may come back."""
         self._peers.dec()
         self._telemetry.info("away", reason, partial(_names, peer), tenant=tenant_id, source=source)
+
+    def session_connected(self) -> None:
+        """A peer with a session lives on a connection here."""
+        self._sessions.inc()
+
+    def session_disconnected(self) -> None:
+        """That connection has ended."""
+        self._sessions.dec()
 
     def are_away(self, peers: int) -> None:
         """So many peers are away now."""
