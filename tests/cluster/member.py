@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from harness.cluster import ServiceProcess
 from harness.keys import a_key_text
 from harness.peer import ANSWER_TIME, Contradiction
+from harness.session_picture import SessionPicture
 
 V2 = Subprotocol("wg-orchestrator.v2")
 
@@ -24,22 +25,35 @@ class Member:
         self.tenant = tenant
         self.number = number
         self.key = a_key_text(number)
-        self.session = ""
-        self.virtual_ip = ""
+        self.picture = SessionPicture(self.key)
         self.began = 0
         """The revision of the first welcome of its session."""
-        self.revision = 0
-        self.peers: dict[str, str] = {}
-        """The others: virtual IP by public key."""
         self.picture_hash = 0
         """Of all who are in the tenant, itself included: equal pictures have equal ones."""
         self.is_in = False
         """It has a session, and has not begun to leave."""
         self.away_since: float | None = None
-        """When its connection has ended, if it has none."""
+        """When its connection has ended, if it has none: seconds of `time.monotonic`."""
         self.service: ServiceProcess | None = None
         self.websocket: ClientConnection | None = None
         self._on_left = on_left
+
+    @property
+    def session(self) -> str:
+        return self.picture.session
+
+    @property
+    def virtual_ip(self) -> str:
+        return self.picture.virtual_ip
+
+    @property
+    def revision(self) -> int:
+        return self.picture.revision
+
+    @property
+    def peers(self) -> dict[str, str]:
+        """The others: virtual IP by public key."""
+        return {key: peer["virtual_ip"] for key, peer in self.picture.peers.items()}
 
     async def enter(self, service: ServiceProcess, name: str) -> "tuple[ClientConnection, bool]":
         """Join, or resume its session. Returns the connection, and whether the session is the one that it had.
@@ -73,41 +87,20 @@ class Member:
 
     def apply(self, message: dict[str, Any]) -> None:
         """Raises Contradiction."""
-        kind, revision = message["type"], message["revision"]
+        try:
+            self.picture.apply(message)
+        except ValueError as error:
+            raise Contradiction(f"{self}: {error}: {message}") from error
+        kind = message["type"]
         if kind == "welcome":
-            self.session, self.virtual_ip = message["session"], message["virtual_ip"]
-            self.peers = {peer["public_key"]: peer["virtual_ip"] for peer in message["peers"]}
-            addresses = {self.virtual_ip, *self.peers.values()}
-            if not len(addresses) - 1 == len(self.peers) == len(message["peers"]) or self.key in self.peers:
-                raise Contradiction(f"{self}: an address or a key is there twice in {message}")
             self.picture_hash = hash((self.key, self.virtual_ip))
             for entry in self.peers.items():
                 self.picture_hash ^= hash(entry)
-        elif kind == "resumed":
-            if (revision, message["virtual_ip"]) != (self.revision, self.virtual_ip):
-                raise Contradiction(f"{self} at {self.revision}: {message}")
-        else:
-            if revision <= self.revision:
-                raise Contradiction(f"{self} at {self.revision}: {message}")
-            self._change(kind, message)
-        self.revision = revision
-
-    def _change(self, kind: str, message: dict[str, Any]) -> None:
-        if kind == "left":
-            key, address = message["public_key"], message["virtual_ip"]
-            if self.peers.pop(key, None) != address:
-                raise Contradiction(f"{self}: left and was not there: {message}")
-            self.picture_hash ^= hash((key, address))
-            self._on_left(self, key, message["revision"])
-            return
-        key, address = message["peer"]["public_key"], message["peer"]["virtual_ip"]
-        if kind == "joined":
-            if key in self.peers or address in self.peers.values() or address == self.virtual_ip or key == self.key:
-                raise Contradiction(f"{self}: joined twice: {message}")
-            self.peers[key] = address
-            self.picture_hash ^= hash((key, address))
-        elif self.peers.get(key) != address:
-            raise Contradiction(f"{self}: updated and was not there: {message}")
+        elif kind == "joined":
+            self.picture_hash ^= hash((message["peer"]["public_key"], message["peer"]["virtual_ip"]))
+        elif kind == "left":
+            self.picture_hash ^= hash((message["public_key"], message["virtual_ip"]))
+            self._on_left(self, message["public_key"], message["revision"])
 
     def vanish(self) -> None:
         """End the connection without a word."""
@@ -123,7 +116,8 @@ class Member:
 
     def forget(self) -> None:
         """It has no session any more."""
-        self.session, self.revision, self.is_in = "", 0, False
+        self.picture.forget()
+        self.is_in = False
 
     def __str__(self) -> str:
         return f"peer-{self.number} at {self.virtual_ip} of {self.tenant} on {self.service}"

@@ -205,7 +205,7 @@ class SessionChaos:
                     # A node that stands still, or has just been started, hears of it later.
                     is_calm = member.service is not None and now - self._struck.get(member.service, 0.0) > SLACK
                     if is_calm and member.websocket is not None and member.tenant == gone.tenant:
-                        assert key not in member.peers, (
+                        assert key not in member.picture.peers, (
                             f"{gone} is there for {member}, {now - since:.1f} s after it went"
                         )
                 if now - since > self._grace + LEASE + 4 * SLACK:

@@ -44,7 +44,7 @@ class Listener:
         text = await client.websocket.recv()
         if isinstance(client, V2Client):
             client.told.append(message := json.loads(text))
-            client._apply(message)
+            client.apply(message)
         else:
             client.messages.append(message := json.loads(text))
             client.roster.apply(message)

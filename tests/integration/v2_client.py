@@ -1,5 +1,6 @@
 """A client of protocol v2. It is written from docs/protocol-v2.md, and uses none of the service's parsers."""
 
+import copy
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from harness.keys import a_key_text
+from harness.session_picture import SessionPicture
 from tests.integration.service import PATIENCE, Endpoint, reset
 
 V2 = Subprotocol("wg-orchestrator.v2")
@@ -26,9 +28,8 @@ class V2Client:
         self.number = number
         self.told: list[dict[str, Any]] = []
         self.place: dict[str, Any] = {}
-        self.peers: dict[str, dict[str, Any]] = {}
-        """The others, by public key."""
-        self.revision = 0
+        """Its latest welcome or `resumed`."""
+        self.picture = SessionPicture(a_key_text(number))
 
     @classmethod
     async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "V2Client":
@@ -38,29 +39,43 @@ class V2Client:
         """A new connection that goes on with this one's session and picture."""
         resume = {"session": self.session, "revision": self.revision}
         join = join_v2(self.number, **{"resume": resume, **changes})
-        return await self._enter(service, self.number, tenant, join, dict(self.peers))
+        picture = copy.deepcopy(self.picture)
+        picture.revision = join["resume"]["revision"]
+        return await self._enter(service, self.number, tenant, join, picture)
 
     @classmethod
     async def _enter(
-        cls, service: Endpoint, number: int, tenant: str, join: dict[str, Any], peers: Any = None
+        cls,
+        service: Endpoint,
+        number: int,
+        tenant: str,
+        join: dict[str, Any],
+        picture: SessionPicture | None = None,
     ) -> "V2Client":
         with anyio.fail_after(PATIENCE):
             client = cls(await service.connect(tenant, subprotocols=[V2]), number)
             assert client.websocket.subprotocol == V2
-            client.peers = peers or {}
+            client.picture = picture or client.picture
             await client.say(join)
             await client.hear()
         return client
 
     @property
     def session(self) -> str:
-        session: str = self.place["session"]
-        return session
+        return self.picture.session
 
     @property
     def virtual_ip(self) -> str:
-        address: str = self.place["virtual_ip"]
-        return address
+        return self.picture.virtual_ip
+
+    @property
+    def revision(self) -> int:
+        return self.picture.revision
+
+    @property
+    def peers(self) -> dict[str, dict[str, Any]]:
+        """The others, by public key."""
+        return self.picture.peers
 
     @property
     def started_with(self) -> str:
@@ -77,7 +92,7 @@ class V2Client:
         assert isinstance(text, str)
         message: dict[str, Any] = json.loads(text)
         self.told.append(message)
-        self._apply(message)
+        self.apply(message)
         return message
 
     async def told_nothing_before(self, other: "V2Client", name: str) -> None:
@@ -100,25 +115,7 @@ class V2Client:
                     assert frame is not None, "the connection ended without a close frame"
                     return frame.code, frame.reason
 
-    def _apply(self, message: dict[str, Any]) -> None:
-        kind, revision = message["type"], message["revision"]
-        assert next(iter(message)) == "type"
-        if kind == "welcome":
+    def apply(self, message: dict[str, Any]) -> None:
+        if message["type"] in ("welcome", "resumed"):
             self.place = message
-            self.peers = {peer["public_key"]: peer for peer in message["peers"]}
-            assert len({peer["virtual_ip"] for peer in message["peers"]}) == len(message["peers"])
-        elif kind == "resumed":
-            self.place = message
-        else:
-            assert revision > self.revision, "a revision does not rise"
-            self._change(kind, message)
-        self.revision = revision
-        assert a_key_text(self.number) not in self.peers
-
-    def _change(self, kind: str, message: dict[str, Any]) -> None:
-        if kind == "left":
-            assert self.peers.pop(message["public_key"])["virtual_ip"] == message["virtual_ip"]
-            return
-        peer = message["peer"]
-        assert (kind == "updated") == (peer["public_key"] in self.peers), f"{kind}, but it was not so before"
-        self.peers[peer["public_key"]] = peer
+        self.picture.apply(message)
