@@ -6,6 +6,8 @@ from typing import Any
 
 import anyio
 import nats
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from harness.cluster import Cluster, ServiceProcess
 from harness.keys import a_key_text
@@ -93,14 +95,26 @@ async def _amid(cluster: Cluster, churn: Churn, claim: dict[str, Any]) -> None:
     client = await nats.connect(cluster.servers[0].url, allow_reconnect=False)
     try:
         stream = client.jetstream()
-        epoch = (await stream.get_last_msg(STREAM, f"{STREAM}.epoch")).data or b""
-        subject = f"{STREAM}.{epoch.split()[0].decode()}.peer.{tenant}.100-64-0-13"
+        with anyio.fail_after(PATIENCE):
+            epoch = await _epoch(stream)
+        subject = f"{STREAM}.{epoch}.peer.{tenant}.100-64-0-13"
         await stream.publish(subject, json.dumps(claim).encode(), headers={OURS: "1"})
         for service in cluster.services:
             await _come_and_go_twice(churn, service, tenant)
         await stream.purge_stream(STREAM, subject=subject)
     finally:
         await client.close()
+
+
+async def _epoch(stream: JetStreamContext) -> str:
+    """The epoch of the stream, which the fault before may have deleted: then the services make it again."""
+    while True:
+        try:
+            message = await stream.get_last_msg(STREAM, f"{STREAM}.epoch")
+        except NotFoundError:
+            await anyio.sleep(RETRY_DELAY)
+        else:
+            return (message.data or b"").split()[0].decode()
 
 
 async def _come_and_go_twice(churn: Churn, service: ServiceProcess, tenant: str) -> None:

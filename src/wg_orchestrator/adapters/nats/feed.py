@@ -14,8 +14,10 @@ from wg_orchestrator.adapters.nats.timings import Timings
 
 _ACKNOWLEDGEMENT = "$JS.ACK."
 
-Handler = Callable[[str, int, bytes, float], None]
-"""Takes a message's subject, sequence, payload and time, in seconds by the stream's clock."""
+Handler = Callable[[str, int, bytes, float, bool], None]
+"""Takes a message's subject, sequence, payload and time, in seconds by the stream's clock; and whether it was the last
+one in the stream when it was sent.
+"""
 
 
 class FeedBroken(Exception):
@@ -85,8 +87,8 @@ class Feed:
         if not message.reply.startswith(_ACKNOWLEDGEMENT):
             await self._on_control(message.reply, message.headers or {})
             return
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<number>.<nanoseconds>.…; with domains, there are two more
-        # tokens after the second.
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<number>.<nanoseconds>.<pending>; with domains, there are
+        # two more tokens after the second, and may be more at the end.
         tokens = message.reply.split(".")
         first = 5 if len(tokens) == 9 else 7
         number = int(tokens[first + 1])
@@ -95,7 +97,8 @@ class Feed:
             return
         self._delivered = number
         try:
-            self._handler(message.subject, int(tokens[first]), message.data, int(tokens[first + 2]) / 1e9)
+            is_last = tokens[first + 3] == "0"
+            self._handler(message.subject, int(tokens[first]), message.data, int(tokens[first + 2]) / 1e9, is_last)
         except Exception as error:  # Whatever went wrong, a node must not go on with a part of the messages.
             self._break(error)
 
@@ -125,6 +128,8 @@ class Position:
         self._sequence = 0
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._count = 0
+        self._is_at_end = False
+        self._at_end = anyio.Event()
 
     @property
     def sequence(self) -> int:
@@ -138,10 +143,20 @@ class Position:
         """Whether the era of that moment has ended."""
         return since[0] != self._era
 
-    def reach(self, sequence: int) -> None:
+    def reach(self, sequence: int, *, is_at_end: bool = False) -> None:
+        """Everything up to this sequence has been applied. `is_at_end`: there was nothing after it."""
         self._sequence = sequence
+        self._is_at_end = is_at_end
+        if is_at_end:
+            self._at_end.set()
         while self._waiting and self._waiting[0][0] <= sequence:
             _tell(heapq.heappop(self._waiting)[2], True)
+
+    async def end(self) -> None:
+        """Return when everything that was in the stream has been applied, without an `await` in between."""
+        while not self._is_at_end:
+            self._at_end = anyio.Event()
+            await self._at_end.wait()
 
     def begin(self, sequence: int) -> None:
         """Begin a new era at this sequence. Whoever waits is told that the message does not come any more."""

@@ -10,8 +10,8 @@ from wg_orchestrator.adapters.nats.leases import FORGOTTEN, End, Lease, Leases
 class Snapshot:
     """Gathers the last message of each subject.
 
-    A message that is replaced before it was sent is missing until its successor comes, which may be after the snapshot
-    is closed. What that does to claims is soon put right; of a lease it has to be asked for.
+    A message that is replaced before it was sent is missing until its successor comes. So the snapshot is whole when
+    the stream's last message has come, and only then: a peer whose claim is being replaced is in it all the time.
     """
 
     claims: dict[Place, Claim] = field(default_factory=dict)

@@ -152,13 +152,13 @@ class NatsTenantRepository:
         target: Snapshot | Ledger = snapshot
         position = gathered
 
-        def see(subject: str, sequence: int, payload: bytes, at: float) -> None:
+        def see(subject: str, sequence: int, payload: bytes, at: float, is_last: bool) -> None:
             snapshot.time = max(snapshot.time, at)
             try:
                 self._see(target, subjects, subject, sequence, payload)
             except Unreadable as error:
                 self._telemetry.unreadable(subject, sequence, str(error))
-            position.reach(sequence)
+            position.reach(sequence, is_at_end=is_last)
 
         feed = Feed(self._connection, self._stream, see, self._timings)
 
@@ -173,7 +173,9 @@ class NatsTenantRepository:
             if not is_new and (own_lease_was_lost or gathered.sequence < self._position.sequence):
                 await self._stream.begin(snapshot.epoch.sequence, self._next_base())
                 raise FeedBroken("the store has lost messages")
-            # No `await` from here on: the stream's subjects, the lease and the ledger change to the epoch together.
+            await gathered.end()
+            # No `await` from here on: the snapshot is the stream as it is at this moment, and the subjects, the lease and
+            # the ledger change to the epoch together.
             if is_new:
                 logger.info("in a new epoch of the store", epoch=epoch.name)
                 self._stream.subjects = subjects

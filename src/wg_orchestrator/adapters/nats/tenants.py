@@ -154,7 +154,11 @@ class Tenants:
         self._opening = {tenant_id: tenant for tenant_id, tenant in self._opening.items() if tenant.expects}
 
     def _apply(self, tenant: ExpectingTenant, event: MembershipEvent) -> Committed:
-        committed = Committed(event, max(self._least_revision, tenant.revision + 1), self._is_numbered)
+        # What is not numbered gets the message's last revision: no node has numbered anything with that.
+        last = self._least_revision + PLACES - 1
+        is_numbered = self._is_numbered and tenant.revision < last
+        revision = max(self._least_revision, tenant.revision + 1) if is_numbered else max(last, tenant.revision)
+        committed = Committed(event, revision, is_numbered)
         tenant.apply(committed)
         return committed
 

@@ -218,7 +218,7 @@ def test_a_node_that_is_ahead_of_a_new_epoch_s_numbers_says_that_they_begin_anew
     begun = Epoch("fedcba9876543210", is_open=True, sequence=1)
     book.reconcile(Snapshot({}, {"you-2": UNSETTLED}, epoch=begun), store_was_lost=True, sequence=3)
     assert not book.told[-1].is_numbered
-    assert book.told[-1].revision == 3 * PLACES
+    assert book.told[-1].revision == 4 * PLACES - 1  # The last one of message 3, which nobody else gives.
     book.see_claim(a_claim(2, 7, "you-2"))
     assert (book.told[-1].revision, book.told[-1].is_numbered) == (7 * PLACES, True)
 
@@ -234,6 +234,10 @@ def test_what_a_gap_has_hidden_is_told_without_a_number() -> None:
         (PeerLeft, False),
         (PeerJoined, False),
     ]
+    # No event that another node has numbered by the same message has this revision, and the next one is above it.
+    assert {told.revision for told in book.told[1:]} == {51 * PLACES - 1}
+    book.see_claim(a_claim(3, 51))
+    assert (book.told[-1].revision, book.told[-1].is_numbered) == (51 * PLACES, True)
 
 
 def test_the_end_of_a_lease_is_remembered_while_somebody_is_away_by_it() -> None:
