@@ -174,8 +174,8 @@ class NatsTenantRepository:
                 await self._stream.begin(snapshot.epoch.sequence, self._next_base())
                 raise FeedBroken("the store has lost messages")
             await gathered.end()
-            # No `await` from here on: the snapshot is the stream as it is at this moment, and the subjects, the lease and
-            # the ledger change to the epoch together.
+            # No `await` from here on: the snapshot is the stream as it is at this moment, and the subjects, the lease
+            # and the ledger change to the epoch together.
             if is_new:
                 logger.info("in a new epoch of the store", epoch=epoch.name)
                 self._stream.subjects = subjects
