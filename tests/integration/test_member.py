@@ -89,7 +89,7 @@ async def test_what_a_member_says_of_itself_is_told_at_once_or_when_it_is_back()
         updated = await one.next()
         assert isinstance(updated, Updated)
         assert list(map(str, updated.peer.endpoints)) == ["10.0.0.7:51820"]
-        await two.member.applied()
+        await two.member.applied(7)
         two.cut()
         assert isinstance(await two.next(), Lost)
         await two.member.update("two")
@@ -113,7 +113,7 @@ async def test_who_was_superseded_does_not_come_back() -> None:
     async with running(grace=GRACE) as service, members(service, 1) as (one,):
         picture = one.member.picture
         again = Member(service.url(), "peer-1", a_key_text(1))
-        again.picture.apply(Welcome(picture.revision, picture.session, 60, *_place(picture), ()))
+        again.picture.apply(Welcome(picture.revision or 0, picture.session, 60, *_place(picture), ()))
         events = again.follow()
         assert isinstance(await anext(events), Resumed)
         with pytest.raises(JoinRefused, match="superseded"):

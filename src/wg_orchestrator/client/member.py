@@ -1,6 +1,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
 import anyio
@@ -10,11 +11,11 @@ from websockets.exceptions import ConnectionClosed
 from wg_orchestrator.client.connecting import USUAL, Limits, TryAgainLater, connected, receive
 from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.client.picture import Picture
-from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.subprotocol import V2
-from wg_orchestrator.wire.v2 import requests
+from wg_orchestrator.wire.v2 import fields, requests
 from wg_orchestrator.wire.v2.notices import Message, Prove, Proven, Resumed, Welcome, parse_message
 
 
@@ -46,23 +47,31 @@ class Member:
         *,
         endpoints: Iterable[Endpoint] | None = None,
         virtual_ip: VirtualIP | None = None,
+        session: str = "",
         proxy: Literal[True] | None = True,
         limits: Limits = USUAL,
     ) -> None:
         """`url` is the tenant's. `endpoints` are where this machine's WireGuard can be reached, best first.
-        `virtual_ip` is the address that it would like to have. `proxy`: whether to use the HTTP proxy that the
+        `virtual_ip` is the address that it would like to have, and `session` is the session to resume if there is one:
+        both are in the picture of an earlier Member with this key. `proxy`: whether to use the HTTP proxy that the
         environment may name.
         """
-        self.picture = Picture(limits.max_peers)
+        self.picture = Picture(limits.max_peers, session=session, virtual_ip=virtual_ip)
         self._url = url
         self._display_name = display_name
         self._public_key = public_key
         self._endpoints = None if endpoints is None else tuple(endpoints)
-        self._wish = virtual_ip
         self._proxy = proxy
         self._limits = limits
         self._websocket: ClientConnection | None = None
-        self._leaving = anyio.Event()
+        self._is_leaving = False
+        self._hurry = anyio.Event()
+        """Set when nothing is to be waited for."""
+
+    @property
+    def local_address(self) -> IPAddress | None:
+        """The client's own address in the connection; None if there is no connection."""
+        return None if self._websocket is None else ip_address(self._websocket.local_address[0].partition("%")[0])
 
     async def follow(self) -> AsyncGenerator[Event, None]:
         """Join, and yield what happens, until this client leaves, or something ends that for good: a message of the
@@ -82,13 +91,15 @@ class Member:
                             delays = retry_delays()
                         yield message
             except TryAgainLater as error:
-                if self._leaving.is_set():
+                if self._is_leaving:
                     return
                 delay = error.wait + next(delays)
                 yield Lost(str(error), delay)
                 with anyio.move_on_after(delay):
-                    await self._leaving.wait()
+                    await self._hurry.wait()
+                if self._is_leaving:
                     return
+                self._hurry = anyio.Event()
 
     async def update(self, display_name: str | None = None, endpoints: Iterable[Endpoint] | None = None) -> None:
         """Have the others told of a new name, or of new endpoints in place of the old ones; None is unchanged.
@@ -101,15 +112,29 @@ class Member:
             self._endpoints = tuple(endpoints)
         await self._say(requests.update(display_name, None if endpoints is None else self._endpoints))
 
-    async def applied(self) -> None:
-        """Say that the machine's WireGuard is as of the picture. More than once a second is of no use."""
-        await self._say(requests.applied(self.picture.revision))
+    async def applied(self, revision: int) -> None:
+        """Say that the machine's WireGuard is as of that revision. More than once a second is of no use."""
+        await self._say(requests.applied(revision))
 
     async def leave(self) -> None:
         """Leave the tenant: the others are told at once. Then `follow` ends."""
-        self._leaving.set()
+        self._is_leaving = True
+        self._hurry.set()
         if self._websocket is not None:
             await self._websocket.close()
+
+    def vanish(self) -> None:
+        """End the connection without a word: the place stays for the grace. Then `follow` ends."""
+        self._is_leaving = True
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Give up the connection, or the wait for the next one, and make a new one at once: the machine is elsewhere
+        in the network now.
+        """
+        self._hurry.set()
+        if self._websocket is not None:
+            self._websocket.transport.abort()
 
     async def _say(self, text: str) -> None:
         if self._websocket is not None:
@@ -150,9 +175,10 @@ class Member:
 
     def _join(self) -> str:
         picture = self.picture
-        resume = requests.Resume(picture.session, picture.revision) if picture.session else None
-        wish = picture.virtual_ip or self._wish
-        return requests.join(self._display_name, self._public_key, self._endpoints, wish, resume)
+        # A revision that there can't be yet: the answer then is the whole picture.
+        revision = fields.REVISIONS - 1 if picture.revision is None else picture.revision
+        resume = requests.Resume(picture.session, revision) if picture.session else None
+        return requests.join(self._display_name, self._public_key, self._endpoints, picture.virtual_ip, resume)
 
     async def _receive(self, websocket: ClientConnection) -> Message:
         """The next message of a type that is known here, applied to the picture. Raises BadMessage."""

@@ -23,19 +23,26 @@ class Picture:
     Two clients of one tenant that have applied the same revision have the same picture, each without itself.
     """
 
-    def __init__(self, max_peers: int = MAX_PEERS) -> None:
-        self.revision = 0
-        self.session = ""
+    def __init__(self, max_peers: int = MAX_PEERS, *, session: str = "", virtual_ip: VirtualIP | None = None) -> None:
+        """`session` and `virtual_ip`: those that the client had before, in an earlier life of its process."""
+        self.revision: int | None = None
+        """None before the first welcome."""
+        self.session = session
         """A secret; empty before the welcome, and if the service has no sessions."""
         self.grace = 0
         """Seconds for which the session outlives its connection."""
-        self.virtual_ip: VirtualIP | None = None
-        """The client's own, once it is welcomed."""
+        self.virtual_ip = virtual_ip
+        """The client's own, once it is welcomed; the one that it would like to have, before that."""
         self.network: Network | None = None
         self.peers: dict[PublicKey, Peer] = {}
         """The others."""
         self._at: dict[VirtualIP, PublicKey] = {}
         self._max_peers = max_peers
+
+    def forget(self) -> None:
+        """Forget the peers, but not the client's own place: whoever comes next gives the whole picture."""
+        self.revision = None
+        self.peers, self._at = {}, {}
 
     def peers_now(self) -> Collection[Peer]:
         """The others, as they are now."""
@@ -89,6 +96,8 @@ class Picture:
         self._at[peer.virtual_ip] = peer.public_key
 
     def _require_later(self, revision: int) -> None:
+        if self.revision is None:
+            raise BadMessage("a notice before the welcome")
         if revision <= self.revision:
             raise BadMessage(f"revision {revision} after {self.revision}")
 

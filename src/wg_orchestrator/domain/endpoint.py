@@ -71,15 +71,28 @@ def passed_on(
     return tuple(
         endpoint
         for endpoint in unmapped
-        if 1 <= endpoint.port <= HIGHEST_PORT
-        and endpoint.address not in network
-        and not _is_one_of(_NEVER, endpoint.address)
+        if may_be_reached(endpoint, network)
         and (
             endpoint.address == own
-            or _is_one_of(_PRIVATE, endpoint.address)
+            or is_private(endpoint.address)
             or (trusts_strangers and _is_public(endpoint.address))
         )
     )
+
+
+def may_be_reached(endpoint: Endpoint, network: IPv4Network | IPv6Network) -> bool:
+    """Whether another peer of a tenant with this network could reach anybody there."""
+    return 1 <= endpoint.port <= HIGHEST_PORT and endpoint.address not in network and is_reachable(endpoint.address)
+
+
+def is_reachable(address: IPAddress) -> bool:
+    """Whether another machine could have a way to this address: it is no loopback address, for example."""
+    return not _is_one_of(_NEVER, address)
+
+
+def is_private(address: IPAddress) -> bool:
+    """Whether the address is of a private network (RFC 1918, RFC 4193): many machines have the same one."""
+    return _is_one_of(_PRIVATE, address)
 
 
 def _unmapped(address: IPAddress) -> IPAddress:
