@@ -1,31 +1,25 @@
 import io
 import sys
+from importlib import import_module
 
 import click
+
+_COMMANDS = ("demo", "down", "join", "ping-all", "serve", "status", "unit", "up")
+"""Each is a function of that name in a module of that name beside this one."""
 
 
 class _Commands(click.Group):
     """Loads a command when it is asked for: who joins does not wait for what only a service needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["demo", "join", "serve"]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        match cmd_name:
-            case "demo":
-                from wg_orchestrator.cli.demo import demo
-
-                return demo
-            case "join":
-                from wg_orchestrator.cli.join import join
-
-                return join
-            case "serve":
-                from wg_orchestrator.cli.serve import serve
-
-                return serve
-            case _:
-                return None
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"wg_orchestrator.cli.{name}"), name)
+        return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,93 @@
+"""How commands speak with a running agent: a Unix socket in its state directory, one line of JSON each way."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from wg_orchestrator.agent.errors import EnvironmentFault, NotRunning
+
+_ANSWER_TIME = 10.0
+_PACE = 0.05
+_LONGEST_REQUEST = 4096
+_LONGEST_ANSWER = 256 * 1024 * 1024
+
+Answer = Callable[[str], Awaitable[object]]
+
+
+@asynccontextmanager
+async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
+    """Answer each command that comes by the socket meanwhile. `answer` gets its name and gives a value of JSON; it
+    raises KeyError if it does not know it. Whoever may open the directory may ask.
+
+    Raises EnvironmentFault.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await asyncio.wait_for(reader.readline(), _ANSWER_TIME)
+            writer.write(json.dumps(await answer(_command(request))).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), _ANSWER_TIME)
+        except (KeyError, ValueError, OSError, asyncio.TimeoutError):
+            pass  # Whoever asks so gets no answer.
+        finally:
+            writer.close()
+
+    server = await _listen(path, serve)
+    try:
+        yield
+    finally:
+        server.close()
+        _remove(path)
+
+
+async def _listen(path: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Any:
+    try:
+        _remove(path)  # The lock says that nobody else uses it.
+        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST_REQUEST)
+    except OSError as error:
+        raise EnvironmentFault(f"can't listen on {path}: {error.strerror or error}") from error
+    return server
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def ask(path: Path, command: str) -> Any:
+    """The answer of the agent that listens there. Raises NotRunning, or EnvironmentFault if it may not be asked."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_ANSWER)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunning from error
+    except OSError as error:
+        raise EnvironmentFault(f"can't ask the agent at {path}: {error.strerror or error}") from error
+    try:
+        writer.write(json.dumps({"command": command}).encode() + b"\n")
+        line = await asyncio.wait_for(reader.readline(), _ANSWER_TIME)
+    except (OSError, asyncio.TimeoutError) as error:
+        raise EnvironmentFault("the agent does not answer") from error
+    finally:
+        writer.close()
+    if not line:
+        raise NotRunning
+    return json.loads(line)
+
+
+async def ended(path: Path) -> None:
+    """Wait until no agent listens there any more. Raises EnvironmentFault."""
+    try:
+        while True:
+            await ask(path, "status")
+            await asyncio.sleep(_PACE)
+    except NotRunning:
+        return
+
+
+def _command(request: bytes) -> str:
+    given = json.loads(request)
+    if not isinstance(given, dict):
+        raise ValueError("no object")
+    return str(given["command"])

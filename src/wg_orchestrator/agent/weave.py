@@ -1,0 +1,113 @@
+"""The tunnels of an interface, kept as the tenant's picture and the choice among endpoints say."""
+
+from collections.abc import Iterable
+
+from wg_orchestrator.agent.paths import Here, Path
+from wg_orchestrator.agent.plan import Change, RemoveTunnel, SetAddress, SetRoute, SetTunnel, plan
+from wg_orchestrator.agent.tunnel import KEEPALIVE, Actual, IPNetwork, Observed, Tunnel, Wished
+from wg_orchestrator.agent.wishes import Wishes
+from wg_orchestrator.client.picture import Picture
+from wg_orchestrator.domain.peer import PublicKey
+
+
+class Weave:
+    """What the interface is like as far as is known, what it should be like, and the paths to all peers."""
+
+    def __init__(self, picture: Picture, wishes: Wishes) -> None:
+        self.here = Here()
+        self.actual = Actual()
+        self._picture = picture
+        self._wishes = wishes
+        self._paths: dict[PublicKey, Path] = {}
+        self._due: list[PublicKey] = []
+        """Peers with which a handshake is to begin now."""
+
+    def next_look(self) -> float | None:
+        """When a tunnel has to be looked at again; None if there is no haste."""
+        looks = (path.next_look() for path in self._paths.values())
+        return min((look for look in looks if look is not None), default=None)
+
+    def path(self, key: PublicKey) -> Path:
+        """What is known of the way to this peer."""
+        return self._paths.get(key, Path())
+
+    def changes(self, now: float) -> list[Change]:
+        """All that the interface lacks. `actual` has just been read."""
+        allowed = self._wishes.allowed_ips(now)
+        self._paths = {key: path for key, path in self._paths.items() if key in allowed}
+        tunnels = {key: self._tunnel(key, allowed_ips, now) for key, allowed_ips in allowed.items()}
+        return self._plan(tunnels, None)
+
+    def changes_of(self, keys: Iterable[PublicKey], now: float) -> list[Change]:
+        """What it lacks of these peers, who have come or gone."""
+        tunnels: dict[PublicKey, Tunnel] = {}
+        for key in keys:
+            allowed_ips = self._wishes.allowed_ips_of(key)
+            if allowed_ips is not None:
+                tunnels[key] = self._tunnel(key, allowed_ips, now)
+            else:
+                self._paths.pop(key, None)
+        return self._plan(tunnels, keys)
+
+    def greetings(self) -> list[Change]:
+        """Have each peer hear from this machine at once, so that it knows where this machine is now."""
+        return [
+            SetTunnel(key, keepalive=tunnel.keepalive, sends_now=True)
+            for key, tunnel in self.actual.tunnels.items()
+            if tunnel.endpoint is not None and tunnel.latest_handshake is not None
+        ]
+
+    def applied(self, changes: Iterable[Change]) -> None:
+        """These changes were made: `actual` is as of them."""
+        tunnels = dict(self.actual.tunnels)
+        addresses, routes = self.actual.addresses, self.actual.routes
+        for change in changes:
+            match change:
+                case SetAddress(address):
+                    addresses = frozenset({address})
+                case SetRoute(network):
+                    routes = frozenset({network})
+                case RemoveTunnel(key):
+                    tunnels.pop(key, None)
+                case SetTunnel():
+                    tunnels[change.public_key] = _after(change, tunnels.get(change.public_key))
+        self.actual = Actual(addresses, routes, tunnels)
+
+    def _plan(self, tunnels: dict[PublicKey, Tunnel], keys: Iterable[PublicKey] | None) -> list[Change]:
+        address, network = self._picture.virtual_ip, self._picture.network
+        if address is None or network is None:
+            return []
+        changes = plan(Wished(address, network, tunnels), self.actual, keys)
+        attempts = [self._attempt(key, tunnels[key]) for key in self._due]
+        self._due.clear()
+        return changes + attempts
+
+    def _tunnel(self, key: PublicKey, allowed_ips: frozenset[IPNetwork], now: float) -> Tunnel:
+        seen = self.actual.tunnels.get(key) or Observed(key, allowed_ips)
+        before = self.path(key)
+        path = before.step(self.here.candidates(self._wishes.endpoints(key)), seen, now)
+        self._paths[key] = path
+        if path.trial is None:
+            return Tunnel(key, allowed_ips, None, self.here.keepalive(seen.endpoint))
+        if path.attempts > before.attempts:
+            self._due.append(key)
+        return Tunnel(key, allowed_ips, path.trial, seen.keepalive)
+
+    def _attempt(self, key: PublicKey, tunnel: Tunnel) -> SetTunnel:
+        """Have WireGuard begin a handshake. It goes on by itself for as long as there is a keepalive."""
+        if self.actual.tunnels[key].latest_handshake is None:
+            return SetTunnel(key, False, tunnel.endpoint, tunnel.allowed_ips, KEEPALIVE, begins_anew=True)
+        return SetTunnel(key, keepalive=KEEPALIVE, sends_now=True)
+
+
+def _after(change: SetTunnel, before: Observed | None) -> Observed:
+    before = before or Observed(change.public_key, frozenset())
+    return Observed(
+        before.public_key,
+        before.allowed_ips if change.allowed_ips is None else change.allowed_ips,
+        change.endpoint or before.endpoint,
+        before.keepalive if change.keepalive is None else change.keepalive,
+        before.latest_handshake,
+        before.rx_bytes,
+        before.tx_bytes,
+    )

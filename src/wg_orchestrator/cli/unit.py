@@ -1,0 +1,25 @@
+import sys
+from pathlib import Path
+
+import click
+
+from wg_orchestrator.cli.interface_options import DEFAULT_INTERFACE, interface_options
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("url")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@interface_options
+def unit(url: str, options: tuple[str, ...], interface: str, state_dir: Path) -> None:
+    """Print a unit for systemd that runs `wg-orchestrator up URL OPTIONS…` without root, with the one capability that
+    it needs. Its state is kept in /var/lib/wg-orchestrator, which systemd makes.
+
+    wg-orchestrator unit wss://vpn.example.com/tenants/acme > /etc/systemd/system/wg-orchestrator.service
+    """
+    from wg_orchestrator.agent.unit import unit as text  # It loads what `--help` does not need.
+
+    program = Path(sys.argv[0]).resolve()
+    command = [str(program), "up", url, *options]
+    if interface != DEFAULT_INTERFACE:
+        command += ["--interface", interface]
+    click.echo(text(url, command), nl=False)
