@@ -55,6 +55,10 @@ class Member:
         """The others: virtual IP by public key."""
         return {key: peer["virtual_ip"] for key, peer in self.picture.peers.items()}
 
+    def everybody(self) -> set[tuple[str, str]]:
+        """All who are in the tenant, itself included: each key with its virtual IP."""
+        return {*self.peers.items(), (self.key, self.virtual_ip)}
+
     async def enter(self, service: ServiceProcess, name: str) -> "tuple[ClientConnection, bool]":
         """Join, or resume its session. Returns the connection, and whether the session is the one that it had.
 

@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +31,8 @@ QUIET = 60.0
 PATIENCE = 60.0
 """Seconds without any step after which the run has failed."""
 RETRY = 0.05
+LATEST = 1000
+"""Pictures that are kept to say what is wrong with another one."""
 FINAL = {4501, 4502, 4503, 4504}
 """Codes that nobody here may be closed with."""
 
@@ -48,6 +50,8 @@ class SessionChaos:
         """Everyone who is in or was, by public key."""
         self._vanished: dict[str, tuple[Member, float]] = {}
         """Those who have gone without a word, for good, and when."""
+        self._latest: OrderedDict[tuple[str, int], set[tuple[str, str]]] = OrderedDict()
+        """The last of these pictures themselves."""
         self._hashes: dict[tuple[str, int], tuple[int, str]] = {}
         self._numbers = iter(range(10**7))
         self._goes_on = True
@@ -183,7 +187,16 @@ class SessionChaos:
     def _note(self, member: Member) -> None:
         where = member.tenant, member.revision
         known, first = self._hashes.setdefault(where, (member.picture_hash, str(member)))
-        assert known == member.picture_hash, f"at revision {member.revision} {member} has another picture than {first}"
+        if known == member.picture_hash:
+            if where not in self._latest:
+                self._latest[where] = member.everybody()
+                if len(self._latest) > LATEST:
+                    self._latest.popitem(last=False)
+            return
+        wrong = member.everybody() ^ self._latest.get(where, member.everybody())
+        raise AssertionError(
+            f"at revision {member.revision} {member} has another picture than {first}; they differ in {sorted(wrong)}"
+        )
 
     def _assert_alone(self, member: Member) -> None:
         for other in self._present():

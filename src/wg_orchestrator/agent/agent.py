@@ -144,8 +144,10 @@ class Agent:
             self._keeper.look(at_once=True)
 
     async def _announce(self) -> None:
+        """Say where the machine is. Without an address there is nothing to say, and the next one is told at once."""
         endpoints = announced(self._keeper.here, self._setup.listen_port, self._setup.endpoints)
-        await self._link.update(endpoints=endpoints)
+        if endpoints:
+            await self._link.update(endpoints=endpoints)
 
     async def _end(self, tasks: Sequence["asyncio.Future[Any]"]) -> None:
         stays = self._setup.keeps and self._stopping.is_set()

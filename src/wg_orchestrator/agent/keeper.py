@@ -113,6 +113,7 @@ class Keeper:
     async def greet(self) -> None:
         """Have all peers that are reached hear from this machine at once."""
         with suppress(EnvironmentFault):
+            await self._read()
             await self._interface.apply(self._weave.greetings())
 
     async def run(self) -> None:

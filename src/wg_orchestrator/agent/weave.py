@@ -51,8 +51,10 @@ class Weave:
 
     def greetings(self) -> list[Change]:
         """Have each peer hear from this machine at once, so that it knows where this machine is now."""
+        # With its endpoint, as WireGuard in userspace sends from the address that it sent from before, even if that is
+        # gone, until it is told where to send to.
         return [
-            SetTunnel(key, keepalive=tunnel.keepalive, sends_now=True)
+            SetTunnel(key, endpoint=tunnel.endpoint, keepalive=tunnel.keepalive, sends_now=True)
             for key, tunnel in self.actual.tunnels.items()
             if tunnel.endpoint is not None and tunnel.latest_handshake is not None
         ]
