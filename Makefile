@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test bench hostile soak chaos autobahn check format lock matrix clean
+.PHONY: help install run demo network test bench hostile soak chaos autobahn check format lock matrix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: install ## Serve on port 8000
 
 demo: install ## Show a service, and a few peers that join and leave, on one screen
 	@exec $(BIN)/wg-orchestrator demo
+
+network: install ## Show three machines behind a NAT and not, that ping each other (Linux, root)
+	@exec $(BIN)/python -m harness.network_demo $(NETWORK)
 
 test: install ## Run all tests
 	$(BIN)/pytest

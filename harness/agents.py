@@ -89,7 +89,16 @@ class Pinging:
 
     def __init__(self, machine: Machine, address: str, interval: float) -> None:
         self._process = machine.start(
-            "ping", "-n", "-q", "-i", str(interval), "-W", "1", address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            "ping",
+            "-n",
+            "-q",
+            "-i",
+            str(interval),
+            "-W",
+            "1",
+            address,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     def end(self) -> Pings:
@@ -136,6 +145,9 @@ class Peer:
     def status(self) -> dict[str, Any]:
         answer = self.ask("status", "--json")
         return dict(json.loads(answer.stdout)) if answer.returncode == 0 else {"virtual_ip": None, "peers": []}
+
+    def is_connected(self) -> bool:
+        return bool(self.status().get("connected"))
 
     def log(self) -> str:
         return self._log.read_text()

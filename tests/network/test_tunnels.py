@@ -55,16 +55,16 @@ def _while_500_peers_come_change_and_go(service: Service, one: Peer, two: Peer) 
 
 def _while_the_service_is_killed_and_restarted(service: Service, one: Peer, two: Peer) -> None:
     service.kill()
-    until(lambda: not one.status()["connected"] and not two.status()["connected"], "the loss")
+    until(lambda: not one.is_connected() and not two.is_connected(), "the loss")
     service.start()
-    until(lambda: one.status()["connected"] and two.status()["connected"], "the return")
+    until(lambda: one.is_connected() and two.is_connected(), "the return")
 
 
 def _while_the_agents_are_killed_and_started_again(service: Service, one: Peer, two: Peer) -> None:
     for peer in (one, two):
         peer.kill()
         peer.start()
-        until(lambda peer=peer: peer.status().get("connected"), "the return")
+        until(peer.is_connected, "the return")
 
 
 def _while_the_service_stands_still(service: Service, one: Peer, two: Peer) -> None:

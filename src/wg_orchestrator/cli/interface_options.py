@@ -24,7 +24,7 @@ def interface_options(command: Command) -> Command:
     """`--interface` and `--state-dir`."""
     state_dir = click.option(
         "--state-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(path_type=Path),
         default=DEFAULT_STATE_DIR,
         show_default=True,
         help="directory for the private key and the session, which never leave it",
