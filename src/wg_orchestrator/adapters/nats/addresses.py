@@ -153,7 +153,7 @@ class Addresses:
         if holder is not None and (claim.life == holder.life or not claim.continues(holder)):
             # A lease may be heard of after its claims: who is being put back is not out yet.
             is_back = state is State.UNBACKED and claim.node != "" and claim.stay.id == holder.stay.id
-            if holder.life in self._wanted or is_back:
+            if (holder.life in self._wanted or is_back) and not claim.ends(holder):
                 return Sight.LAPSE
         if self._is_away(claim):
             return Sight.UNWANTED if is_ghost else Sight.AWAY

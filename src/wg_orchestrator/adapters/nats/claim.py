@@ -74,6 +74,11 @@ class Claim:
         is_same = (stay.id, stay.peer.public_key, stay.session) == (before.id, before.peer.public_key, before.session)
         return is_same and stay.turn >= before.turn
 
+    def ends(self, earlier: "Claim") -> bool:
+        """Whether it says of the earlier claim's session that its peer has left: wherever that was, it is over."""
+        is_later = self.sequence > earlier.sequence and self.peer.public_key == earlier.peer.public_key
+        return is_later and self.node == "" and self.cause is LeaveCause.LEFT and earlier.stay.has_session
+
     def vacated(self) -> "Claim":
         """The claim that takes its place when its stay has ended."""
         stay = self.stay

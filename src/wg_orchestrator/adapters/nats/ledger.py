@@ -85,6 +85,8 @@ class Ledger(Addresses):
             elif claim is not None and (claim.node in self.leases or (claim.continues(held) and self._is_away(claim))):
                 if not claim.continues(held):
                     self._leave(held, LeaveCause.LOST)
+            elif claim is not None and claim.ends(held):
+                self._leave(held, claim.cause)
             elif held.life in self._wanted or ((store_was_lost or held.life in in_doubt) and not self._is_ours(held)):
                 has_left_elsewhere = not store_was_lost and held.life not in in_doubt
                 self._unback(place, held, claim, has_left_elsewhere)

@@ -13,7 +13,7 @@ from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
 from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.tenants import PLACES, Tenants
-from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated
+from wg_orchestrator.domain.events import Committed, LeaveCause, PeerJoined, PeerLeft, PeerResumed, PeerUpdated
 from wg_orchestrator.domain.session import NO_SESSION, digest
 from wg_orchestrator.domain.stay import Stay, StayId
 
@@ -250,3 +250,36 @@ def test_the_end_of_a_lease_is_remembered_while_somebody_is_away_by_it() -> None
     book.see_claim(replace(a_claim(1, 30).vacated(), sequence=30))
     book.see_lease("me-1", None, 40)
     assert book.leases.end_of("you-1") is None
+
+
+def test_a_peer_that_has_left_elsewhere_during_a_gap_is_not_put_back() -> None:
+    """It was away here. On another node it came back and left, and this node did not hear of that."""
+    book = Book()
+    claim = a_claim(1, 10, "me-1", stay="me-1")
+    book.want(claim.life)
+    book.see_claim(claim)
+    snapshot = Snapshot({}, {"me-1": LEASE}, epoch=EPOCH)
+    snapshot.see_claim(replace(a_claim(1, 0, "you-1", turn=1, stay="me-1").vacated(), sequence=30))
+    book.reconcile(snapshot, store_was_lost=False, sequence=50)
+    assert (book.kinds(), book.to_put_back()) == ([PeerJoined, PeerLeft], [])
+
+
+def test_a_peer_that_has_left_elsewhere_is_out_although_its_return_there_was_never_seen() -> None:
+    book = Book()
+    claim = a_claim(1, 10, "me-1", stay="me-1")
+    book.want(claim.life)
+    book.see_claim(claim)
+    book.see_claim(replace(claim.vacated(), sequence=30))
+    assert (book.kinds(), book.to_put_back()) == ([PeerJoined, PeerLeft], [])
+
+
+def test_a_peer_that_was_taken_out_as_lost_and_is_here_is_put_back() -> None:
+    book = Book()
+    claim = a_claim(1, 10, "me-1", stay="me-1")
+    book.want(claim.life)
+    book.see_claim(claim)
+    snapshot = Snapshot({}, {"me-1": LEASE}, epoch=EPOCH)
+    snapshot.see_claim(replace(claim.vacated().ending(LeaveCause.LOST), sequence=30))
+    book.reconcile(snapshot, store_was_lost=False, sequence=50)
+    assert book.kinds() == [PeerJoined]
+    assert [claim.peer for claim in book.to_put_back()] == [a_peer(1)]
