@@ -30,51 +30,41 @@ def peer(machine: Machine, service: Service, tmp_path: Path) -> Iterator[Peer]:
     peer.clean()
 
 
-def _a_port_that_is_taken(peer: Peer) -> list[str]:
-    code = (
-        "import socket,sys; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 51820)); sys.stdin.read()"
-    )
-    peer.machine.start(sys.executable, "-c", code, stdin=subprocess.PIPE)
+def _a_port_that_is_taken(peer: Peer) -> None:
+    code = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 51820)); time.sleep(60)"
+    peer.process = peer.machine.start(sys.executable, "-c", code)
     until(lambda: ":51820" in peer.machine.run("ss", "-Hlun"), "the socket")
-    return []
 
 
-def _a_foreign_interface_of_that_name(peer: Peer) -> list[str]:
+def _a_foreign_interface_of_that_name(peer: Peer) -> None:
     peer.machine.run("ip", "link", "add", peer.interface, "type", "bridge")
-    return []
 
 
-def _an_interface_of_another_tenant(peer: Peer) -> list[str]:
+def _an_interface_of_another_tenant(peer: Peer) -> None:
     peer.machine.run("ip", "link", "add", peer.interface, "type", "bridge")
     peer.machine.run("ip", "link", "set", peer.interface, "alias", "wg-orchestrator ws://other/tenants/x")
-    return []
 
 
-def _an_address_in_the_tenants_network(peer: Peer) -> list[str]:
+def _an_address_in_the_tenants_network(peer: Peer) -> None:
     peer.machine.set_address("eth0", "100.64.7.1/24")
-    return []
 
 
-def _a_route_into_the_tenants_network(peer: Peer) -> list[str]:
+def _a_route_into_the_tenants_network(peer: Peer) -> None:
     peer.machine.run("ip", "route", "add", "100.64.9.0/24", "dev", "eth0")
-    return []
 
 
-def _a_state_directory_that_is_a_file(peer: Peer) -> list[str]:
+def _a_state_directory_that_is_a_file(peer: Peer) -> None:
     peer.state.write_text("")
-    return []
 
 
-def _a_state_directory_of_another_user(peer: Peer) -> list[str]:
+def _a_state_directory_of_another_user(peer: Peer) -> None:
     peer.state.mkdir()
     os.chown(peer.state, 65534, 65534)
-    return []
 
 
-def _a_key_that_is_none(peer: Peer) -> list[str]:
+def _a_key_that_is_none(peer: Peer) -> None:
     peer.state.mkdir(mode=0o700)
     (peer.state / f"{peer.interface}.key").write_text("not a key\n")
-    return []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +80,7 @@ def _a_key_that_is_none(peer: Peer) -> list[str]:
         (_a_key_that_is_none, "has no private key in it"),
     ],
 )
-def test_the_environment_is_refused_by_name(prepare: Callable[[Peer], list[str]], said: str, peer: Peer) -> None:
+def test_the_environment_is_refused_by_name(prepare: Callable[[Peer], None], said: str, peer: Peer) -> None:
     prepare(peer)
     before = peer.machine.run("ip", "-d", "link", "show"), peer.machine.run("ip", "route")
     answer = peer.ask("up", peer.url)

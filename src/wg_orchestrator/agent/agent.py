@@ -10,6 +10,7 @@ from wg_orchestrator.agent.naming import Naming
 from wg_orchestrator.agent.ports import Link, Machine
 from wg_orchestrator.agent.setup import Setup
 from wg_orchestrator.agent.status import Status
+from wg_orchestrator.client.connecting import JoinRefused
 from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.client.member import Event, Lost
 from wg_orchestrator.domain.events import assert_never
@@ -150,19 +151,22 @@ class Agent:
             await self._link.update(endpoints=endpoints)
 
     async def _end(self, tasks: Sequence["asyncio.Future[Any]"]) -> None:
-        stays = self._setup.keeps and self._stopping.is_set()
+        """End the tasks, and take back what is not to be kept. Raises what has ended the first of them."""
+        errors = [error for task in tasks if task.done() and (error := task.exception()) is not None]
+        is_expected = all(isinstance(error, EnvironmentFault | JoinRefused) for error in errors)
+        # A fault of the agent's own is no reason to take the tunnels down: the next agent goes on with them.
+        stays = not is_expected or (self._setup.keeps and self._stopping.is_set())
         if stays:
             self._link.vanish()
         else:
             await self._link.leave()
         for task in tasks:
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if not stays:
             if self._naming is not None:
                 with suppress(EnvironmentFault):
                     self._naming.clear()
             await self._keeper.close()
-        for error in results:
-            if isinstance(error, Exception):
-                raise error
+        if errors:
+            raise errors[0]

@@ -117,7 +117,7 @@ class Keeper:
             await self._interface.apply(self._weave.greetings())
 
     async def run(self) -> None:
-        """Keep the interface. Raises EnvironmentFault if it was lost and can't be made anew."""
+        """Keep the interface, and make it anew whenever it is lost."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.0, self._look_at - self._clock()))
@@ -126,8 +126,7 @@ class Keeper:
                 await self._sync()
             except InterfaceLost as error:
                 self._say(f"{error}; making it anew")
-                await self.open()
-                self.look(at_once=True)
+                await self._reopen()
             except EnvironmentFault as error:
                 self._say(str(error))
                 self._look_at = self._clock() + self._pace.calm
@@ -164,6 +163,17 @@ class Keeper:
             if due is not None:
                 self._look_at = min(self._look_at, max(due, now + self._pace.least))
         await self._report(now)
+
+    async def _reopen(self) -> None:
+        while True:
+            try:
+                await self.open()
+            except EnvironmentFault as error:
+                self._say(f"{error}; trying again in {self._pace.calm:g} s")
+                await asyncio.sleep(self._pace.calm)
+            else:
+                self.look(at_once=True)
+                return
 
     async def _read(self) -> None:
         self._weave.actual = await self._interface.read()

@@ -135,7 +135,7 @@ class Path:
         """How the peer is reached, or why it is not."""
         if tunnel.endpoint is None:
             return PathKind.NONE, Reason.NO_ENDPOINT
-        if tunnel.latest_handshake is None or self.trial is not None:
+        if tunnel.latest_handshake is None or (self.trial is not None and not self._has_answered(tunnel)):
             return PathKind.NONE, Reason.NO_HANDSHAKE
         return (PathKind.LAN if here.is_near(tunnel.endpoint) else PathKind.DIRECT), None
 

@@ -85,8 +85,11 @@ class Weave:
         return changes + attempts
 
     def _tunnel(self, key: PublicKey, allowed_ips: frozenset[IPNetwork], now: float) -> Tunnel:
-        seen = self.actual.tunnels.get(key) or Observed(key, allowed_ips)
-        before = self.path(key)
+        seen = self.actual.tunnels.get(key)
+        if seen is None:  # It is new, or the whole interface is.
+            seen, before = Observed(key, allowed_ips), Path()
+        else:
+            before = self.path(key)
         path = before.step(self.here.candidates(self._wishes.endpoints(key)), seen, now)
         self._paths[key] = path
         if path.trial is None:

@@ -111,6 +111,7 @@ class LinuxInterface:
             device = _kernel(self._name)
         else:
             self._is_unmarked = True
+            await Uapi(self._name).ended()
             with suppress(OSError):  # It may have been left by a program that was killed.
                 (SOCKETS / f"{self._name}.sock").unlink()
             await userspace.start(self._name)

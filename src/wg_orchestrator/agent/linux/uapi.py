@@ -19,6 +19,8 @@ from wg_orchestrator.domain.peer import PublicKey
 
 SOCKETS = Path("/var/run/wireguard")
 _ANSWER_TIME = 5.0
+_END_LOOKS = 40
+_END_PACE = 0.05
 _LONGEST_ANSWER = 64 * 1024 * 1024
 
 
@@ -36,6 +38,15 @@ class Uapi:
         except InterfaceLost:
             return False
         return True
+
+    async def ended(self) -> None:
+        """Wait until there is none, or for a moment: one whose interface was removed takes its socket away as it ends,
+        and would take a new one's.
+        """
+        for _ in range(_END_LOOKS):
+            if not await self.answers():
+                return
+            await asyncio.sleep(_END_PACE)
 
     async def read(self) -> DeviceState:
         """Raises InterfaceLost."""
