@@ -223,6 +223,7 @@ class SessionChaos:
                         )
                 if now - since > self._grace + LEASE + 4 * SLACK:
                     del self._vanished[key]
+                    gone.forget()  # It is in no more, and would be counted as present.
 
     async def _settle(self) -> None:
         await self._cluster.ready()
@@ -231,7 +232,7 @@ class SessionChaos:
             await anyio.sleep(0.5)
         for member in self._present():
             wrong = self._truth(member.tenant) ^ (member.peers.items() | {(member.key, member.virtual_ip)})
-            assert not wrong, f"the picture of {member} is wrong in {wrong}"
+            assert not wrong, f"the picture of {member} is wrong in {len(wrong)} peers: {sorted(wrong)[:10]}"
         assert await self._is_stored(), "the stream is not as the peers are"
         self._say(f"quiet: {len(self._present())} peers, after {time.monotonic() - began:.1f} s")
 
