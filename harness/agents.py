@@ -145,7 +145,7 @@ class Peer:
 
     def status(self) -> dict[str, Any]:
         """What `status --json` prints, asked without the command, which takes its time to start."""
-        nothing = {"virtual_ip": None, "connected": False, "peers": []}
+        nothing: dict[str, Any] = {"virtual_ip": None, "connected": False, "peers": []}
         try:
             with socket.socket(socket.AF_UNIX) as control:
                 control.settimeout(PATIENCE)

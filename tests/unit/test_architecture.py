@@ -70,6 +70,7 @@ PLANTED: dict[str, tuple[str, str]] = {
     ),
     "The container alone uses the injector": ("server/server.py", "import dependency_injector"),
     "Who joins loads nothing of a service": ("cli/following.py", "import structlog"),
+    "The agent's core knows no event loop, no system and no adapter": ("agent/wishes.py", "import asyncio"),
     "No import cycles": ("rfc6455/frames.py", "import wg_orchestrator.rfc6455.message"),
     "Tests and benchmarks share the harness alone": ("../../bench/figure.py", "import tests.builders"),
     "Only its own tests know an adapter from inside": (
