@@ -55,6 +55,11 @@ class Service:
         until(lambda: " serving " in self._log.read_text()[at:], "the service")
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
@@ -183,6 +188,11 @@ class Peer:
 
     def pinging(self, other: "Peer", interval: float = 0.02) -> Pinging:
         return Pinging(self.machine, other.virtual_ip, interval)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
 
     def kill(self) -> None:
         assert self.process is not None

@@ -41,7 +41,7 @@ def test_machines_in_public_and_behind_a_nat_all_ping_each_other(internet: Inter
 @contextmanager
 def _crowd(service: Service, peers: int) -> Iterator[None]:
     """So many peers without machines come, change and go meanwhile; at the end all of them have been there."""
-    words = [sys.executable, "-m", "tests.network.crowd", service.url(), str(peers)]
+    words = [sys.executable, "-m", "harness.network_crowd", service.url(), str(peers)]
     crowd = service.machine.start(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     yield
     output, _ = crowd.communicate(timeout=120)

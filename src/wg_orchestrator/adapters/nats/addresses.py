@@ -53,6 +53,13 @@ class Addresses:
         record = self._records.get(place)
         return record is not None and record.holder is not None and record.state is not State.UNBACKED
 
+    def is_away_elsewhere(self, place: Place) -> bool:
+        """Whether the other nodes take the peer that has this address for away, as the lease of its claim has ended."""
+        record = self._records.get(place)
+        if record is None or record.holder is None or record.last is None or record.state is not State.UNBACKED:
+            return False
+        return record.last.stay.id == record.holder.stay.id and self._is_away(record.last)
+
     def sequences(self, claim: Claim) -> tuple[int, int]:
         """The last messages on the subjects of the claim's key and address, as far as is known; 0 for none."""
         holder = self.holder(claim.place)

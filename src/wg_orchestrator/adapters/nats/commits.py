@@ -96,7 +96,7 @@ class Commits:
         claim = self._held(event.stay)
         self._ledger.unwant(claim.life)
         try:
-            if self._ledger.stands(claim.place):
+            if self._ledger.stands(claim.place) or self._ledger.is_away_elsewhere(claim.place):
                 await self._claims.vacate(claim, event.cause)
         except (StoreUnusable, TimeoutError) as error:
             raise Unavailable("NATS is away") from error

@@ -283,3 +283,27 @@ def test_a_peer_that_was_taken_out_as_lost_and_is_here_is_put_back() -> None:
     book.reconcile(snapshot, store_was_lost=False, sequence=50)
     assert book.kinds() == [PeerJoined]
     assert [claim.peer for claim in book.to_put_back()] == [a_peer(1)]
+
+
+def test_a_peer_whose_lease_has_ended_is_away_elsewhere_until_its_claim_is_put_back_or_taken_out() -> None:
+    book = Book()
+    claim = a_claim(1, 10, "me-1", stay="me-1")
+    book.want(claim.life)
+    book.see_claim(claim)
+    assert not book.is_away_elsewhere(claim.place)
+    book.see_lease("me-1", None, 20)
+    book.see_lease("me-2", LEASE, 21)
+    assert book.is_away_elsewhere(claim.place)
+    book.unwant(claim.life)
+    book.see_claim(replace(claim.vacated(), sequence=30))
+    assert (book.kinds(), book.told[-1].is_numbered) == ([PeerJoined, PeerLeft], True)
+    assert not book.is_away_elsewhere(claim.place)
+
+
+def test_a_v1_peer_whose_lease_has_ended_is_not_away_elsewhere_but_gone() -> None:
+    book = Book()
+    claim = replace(v1_claim(1, 10, "me-1"), stay=replace(v1_claim(1, 10).stay, id=StayId("me-1")))
+    book.want(claim.life)
+    book.see_claim(claim)
+    book.see_lease("me-1", None, 20)
+    assert not book.is_away_elsewhere(claim.place)
