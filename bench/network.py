@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +39,16 @@ def resident_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one contender."""
+
+    times: list[float]
+    """Of each run: seconds from the start of both machines' programs to the first answered ping."""
+    cpu_seconds: float
+    """Of the control plane, for one host in one run."""
+
+
 def first_pong(machine: Machine, address: Callable[[], str | None], since: float) -> float:
     """Seconds since then until a ping to the address, once that is known, is answered."""
     give_up = since + 30
@@ -48,24 +60,25 @@ def first_pong(machine: Machine, address: Callable[[], str | None], since: float
     return time.monotonic() - since
 
 
-def ours(runs: int, folder: Path) -> tuple[list[float], float]:
-    """Seconds of each run, and the service's CPU seconds for one host of one run."""
+def ours(runs: int, folder: Path) -> Result:
+    """Agents and a service. Each run is in a tenant of its own, with new keys."""
     times = []
     with Internet() as internet:
         service = Service(internet.public("server"), folder).start()
         machines = internet.public("one"), internet.public("two")
         before = cpu_seconds(service.pid)
         for run in range(runs):
-            one, two = (Peer(machine, name, service.url(f"t{run}"), folder) for machine, name in zip(machines, ("one", "two"), strict=True))  # fmt: skip
+            url = service.url(f"run-{run}")
+            one, two = Peer(machines[0], "one", url, folder), Peer(machines[1], "two", url, folder)
             began = time.monotonic()
             one.start()
             two.start()
-            times.append(first_pong(one.machine, lambda one=one: _address_of_other(one), began))  # type: ignore[misc]
-            for peer in (one, two):
-                peer.end()
-        spent = (cpu_seconds(service.pid) - before) / (2 * runs)
+            times.append(first_pong(one.machine, partial(_address_of_other, one), began))
+            one.end()
+            two.end()
+        spent = cpu_seconds(service.pid) - before
         service.kill()
-    return times, spent
+    return Result(times, spent / (2 * runs))
 
 
 def _address_of_other(peer: Peer) -> str | None:
@@ -75,7 +88,7 @@ def _address_of_other(peer: Peer) -> str | None:
 
 _NEBULA = """
 pki: {{ca: {folder}/ca.crt, cert: {folder}/{name}.crt, key: {folder}/{name}.key}}
-static_host_map: {{"192.168.77.1": ["{lighthouse}:4242"]}}
+static_host_map: {{"192.168.77.1": ["{host}:4242"]}}
 lighthouse: {{am_lighthouse: {is_lighthouse}, interval: 60, hosts: [{hosts}]}}
 listen: {{host: 0.0.0.0, port: 4242}}
 punchy: {{punch: true}}
@@ -87,42 +100,48 @@ firewall:
 """
 
 
-def nebula(runs: int, folder: Path) -> tuple[list[float], float]:
-    """The same for Nebula, whose lighthouse is the control plane. Its certificates are made before."""
+def nebula(runs: int, folder: Path) -> Result:
+    """Nebula, whose lighthouse is the control plane. Its certificates are made before."""
     subprocess.run(["nebula-cert", "ca", "-name", "bench"], cwd=folder, check=True)
-    for number, name in enumerate(("lh", "one", "two"), 1):
+    for number, name in enumerate(("lighthouse", "one", "two"), 1):
         words = ["nebula-cert", "sign", "-name", name, "-ip", f"192.168.77.{number}/24"]
         subprocess.run(words, cwd=folder, check=True)
     times = []
     with Internet() as internet:
-        lighthouse = internet.public("server")
-        host = str(address_of(lighthouse).ip)
-
-        def start(machine: Machine, name: str, hosts: str) -> "subprocess.Popen[str]":
-            config = folder / f"{name}.yaml"
-            is_lighthouse = "false" if hosts else "true"
-            config.write_text(
-                _NEBULA.format(folder=folder, name=name, lighthouse=host, is_lighthouse=is_lighthouse, hosts=hosts)
-            )
-            return machine.start("nebula", "-config", str(config), stdout=subprocess.DEVNULL)
-
-        control = start(lighthouse, "lh", "")
-        until(lambda: ":4242" in lighthouse.run("ss", "-Hlun"), "the lighthouse")
-        before = cpu_seconds(control.pid)
-        machines = internet.public("one"), internet.public("two")
+        server = internet.public("server")
+        host = str(address_of(server).ip)
+        lighthouse = _nebula(server, "lighthouse", host, folder)
+        until(lambda: ":4242" in server.run("ss", "-Hlun"), "the lighthouse")
+        machines = {name: internet.public(name) for name in ("one", "two")}
+        before = cpu_seconds(lighthouse.pid)
         for _ in range(runs):
             began = time.monotonic()
-            hosts = [start(machine, name, '"192.168.77.1"') for machine, name in zip(machines, ("one", "two"), strict=True)]  # fmt: skip
-            up = machines[0].command("ip", "link", "show", "neb-one", "up")
-            is_up = lambda up=up: bool(subprocess.run(up, capture_output=True, check=False).stdout)  # type: ignore[misc] # noqa: E731
-            times.append(first_pong(machines[0], lambda is_up=is_up: "192.168.77.3" if is_up() else None, began))  # type: ignore[misc]
-            for process in hosts:
+            processes = [_nebula(machine, name, host, folder) for name, machine in machines.items()]
+            times.append(first_pong(machines["one"], partial(_address_of_two, machines["one"]), began))
+            for process in processes:
                 process.terminate()
                 process.wait()
-        spent = (cpu_seconds(control.pid) - before) / (2 * runs)
-        control.kill()
-        control.wait()
-    return times, spent
+        spent = cpu_seconds(lighthouse.pid) - before
+        lighthouse.kill()
+        lighthouse.wait()
+    return Result(times, spent / (2 * runs))
+
+
+def _nebula(machine: Machine, name: str, host: str, folder: Path) -> "subprocess.Popen[str]":
+    is_lighthouse = name == "lighthouse"
+    hosts = "" if is_lighthouse else '"192.168.77.1"'
+    config = folder / f"{name}.yaml"
+    config.write_text(
+        _NEBULA.format(folder=folder, name=name, host=host, is_lighthouse=str(is_lighthouse).lower(), hosts=hosts)
+    )
+    return machine.start("nebula", "-config", str(config), stdout=subprocess.DEVNULL)
+
+
+def _address_of_two(one: Machine) -> str | None:
+    """Nebula's addresses are known before. They can be asked for once the interface is there."""
+    words = one.command("ip", "link", "show", "neb-one", "up")
+    is_up = subprocess.run(words, capture_output=True, check=False).stdout
+    return "192.168.77.3" if is_up else None
 
 
 def large_tenant(peers: int, folder: Path) -> dict[str, float]:
@@ -169,15 +188,15 @@ def main() -> None:
     console = Console()
     table = Table("", "to the first pong, median, s", "from", "to", "CPU of the control plane, ms a host")
     contenders = {"wg-orchestrator": ours, "nebula": nebula}
+    if shutil.which("nebula") is None:
+        console.print("without nebula: apt-get install nebula")
+        del contenders["nebula"]
     for name, measure in contenders.items():
-        if name == "nebula" and shutil.which("nebula") is None:
-            console.print("without nebula: apt-get install nebula")
-            continue
+        console.print(f"{name}: {options.runs} runs …")
         with tempfile.TemporaryDirectory() as folder:
-            console.print(f"{name}: {options.runs} runs …")
-            times, spent = measure(options.runs, Path(folder))
-        figures = statistics.median(times), min(times), max(times), spent * 1000
-        table.add_row(name, *(f"{figure:.3g}" for figure in figures))
+            result = measure(options.runs, Path(folder))
+        times = statistics.median(result.times), min(result.times), max(result.times)
+        table.add_row(name, *(f"{figure:.3g}" for figure in (*times, result.cpu_seconds * 1000)))
     console.print(table)
     console.print(f"a tenant of {options.peers:,} peers …")
     with tempfile.TemporaryDirectory() as folder:

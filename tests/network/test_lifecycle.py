@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +145,15 @@ def test_with_hosts_peers_have_names_and_take_no_others(
     one.ping("two-2.acme")
     assert one.end() == 0
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8])
+def test_at_whatever_moment_it_is_told_to_end_nothing_is_left(
+    delay: float, internet: Internet, new_peer: NewPeer
+) -> None:
+    one = new_peer(internet.public("one"), "one")
+    time.sleep(delay)
+    # -15: it was still being loaded.
+    assert one.end() in (0, -15), one.log()
+    assert not one.has_interface()
+    until(lambda: _pids(one.machine, "wireguard-go") == [], "the end of the program")

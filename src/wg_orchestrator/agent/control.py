@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from wg_orchestrator.agent.errors import EnvironmentFault, NotRunning
 
 _ANSWER_TIME = 10.0
@@ -27,10 +29,11 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = await asyncio.wait_for(reader.readline(), _ANSWER_TIME)
-            writer.write(json.dumps(await answer(_command(request))).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), _ANSWER_TIME)
-        except (KeyError, ValueError, OSError, asyncio.TimeoutError):
+            with anyio.fail_after(_ANSWER_TIME):
+                request = await reader.readline()
+                writer.write(json.dumps(await answer(_command(request))).encode() + b"\n")
+                await writer.drain()
+        except (KeyError, ValueError, OSError, TimeoutError):
             pass  # Whoever asks so gets no answer.
         finally:
             writer.close()
@@ -66,8 +69,9 @@ async def ask(path: Path, command: str) -> Any:
         raise EnvironmentFault(f"can't ask the agent at {path}: {error.strerror or error}") from error
     try:
         writer.write(json.dumps({"command": command}).encode() + b"\n")
-        line = await asyncio.wait_for(reader.readline(), _ANSWER_TIME)
-    except (OSError, asyncio.TimeoutError) as error:
+        with anyio.fail_after(_ANSWER_TIME):
+            line = await reader.readline()
+    except (OSError, TimeoutError) as error:
         raise EnvironmentFault("the agent does not answer") from error
     finally:
         writer.close()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+import anyio
+
 from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
 from wg_orchestrator.agent.paths import Here
 from wg_orchestrator.agent.plan import Change
@@ -119,8 +121,8 @@ class Keeper:
     async def run(self) -> None:
         """Keep the interface, and make it anew whenever it is lost."""
         while True:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, self._look_at - self._clock()))
+            with anyio.move_on_after(max(0.0, self._look_at - self._clock())):
+                await self._wake.wait()
             self._wake.clear()
             try:
                 await self._sync()

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
+import anyio
+
 from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
 from wg_orchestrator.agent.linux.device import DeviceState
 from wg_orchestrator.agent.plan import RemoveTunnel, SetTunnel
@@ -73,8 +75,9 @@ class Uapi:
 
     async def _ask(self, request: str) -> str:
         try:
-            return await asyncio.wait_for(self._exchange(request), _ANSWER_TIME)
-        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            with anyio.fail_after(_ANSWER_TIME):
+                return await self._exchange(request)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise InterfaceLost(f"{self._interface} does not answer") from error
 
     async def _exchange(self, request: str) -> str:

@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+import anyio
+
 from wg_orchestrator.agent.errors import EnvironmentFault
 
 PROGRAMS = ("wireguard-go", "boringtun-cli", "boringtun")
@@ -39,8 +41,9 @@ async def start(interface: str) -> None:
         )
         try:
             # It goes to the background once the interface is there.
-            status = await asyncio.wait_for(process.wait(), _START_TIME)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(_START_TIME):
+                status = await process.wait()
+        except TimeoutError:
             process.kill()
             await process.wait()
             raise EnvironmentFault(f"{path} has not made {interface} in {_START_TIME:g} s") from None
