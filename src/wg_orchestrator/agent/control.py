@@ -26,8 +26,14 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
 
     Raises EnvironmentFault.
     """
+    answers: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(reply(reader, writer))
+        answers.add(task)
+        task.add_done_callback(answers.discard)
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with anyio.fail_after(_ANSWER_TIME):
                 request = await reader.readline()
@@ -44,9 +50,11 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
     finally:
         server.close()
         _remove(path)
+        if answers:  # Whoever has asked is answered.
+            await asyncio.wait(answers)
 
 
-async def _listen(path: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Any:
+async def _listen(path: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]) -> asyncio.Server:
     try:
         _remove(path)  # The lock says that nobody else uses it.
         server = await asyncio.start_unix_server(serve, path, limit=_LONGEST_REQUEST)
@@ -81,13 +89,15 @@ async def ask(path: Path, command: str) -> Any:
 
 
 async def ended(path: Path) -> None:
-    """Wait until no agent listens there any more. Raises EnvironmentFault."""
-    try:
-        while True:
+    """Wait until no agent listens there any more."""
+    while True:
+        try:
             await ask(path, "status")
-            await asyncio.sleep(_PACE)
-    except NotRunning:
-        return
+        except NotRunning:
+            return
+        except EnvironmentFault:
+            pass  # It ended while it was asked.
+        await asyncio.sleep(_PACE)
 
 
 def _command(request: bytes) -> str:
