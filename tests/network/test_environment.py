@@ -107,6 +107,37 @@ def test_without_rights_it_says_which_are_needed(peer: Peer) -> None:
     assert (answer.returncode, "CAP_NET_ADMIN" in answer.stderr) == (1, True), answer.stderr
 
 
+def test_it_need_not_be_root_with_the_one_capability_that_the_unit_gives(
+    internet: Internet, service: Service, new_peer: NewPeer, tmp_path: Path
+) -> None:
+    other = new_peer(internet.public("two"), "two")
+    peer = Peer(internet.public("one"), "one", service.url(), Path("/run/wireguard/state"))
+    # What systemd does by the unit: a user without rights, with directories of its own and a device that it may open.
+    lesser = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs"
+    one_right = "--inh-caps=-all,+net_admin --ambient-caps=-all,+net_admin --bounding-set=-all,+net_admin"
+    script = f"""
+        set -e
+        mkdir -p /run/wireguard; mount -t tmpfs -o mode=755,uid=65534,gid=65534 tmpfs /run/wireguard
+        mknod -m 666 {tmp_path}/tun c 10 200; mount --bind {tmp_path}/tun /dev/net/tun
+        exec {lesser} {one_right} "$@"
+    """
+    words = peer.words("up", peer.url, "--name", "one")
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = peer.machine.start("sh", "-c", script, "sh", *words, stdout=output, stderr=output)
+    try:
+        until(lambda: "in as" in log.read_text() or process.poll() is not None, "the place")
+        assert "in as" in log.read_text(), log.read_text()
+        address = log.read_text().partition("in as ")[2].partition(";")[0]
+        other.ping(address)
+        rights = Path(f"/proc/{process.pid}/status").read_text()
+        assert f"CapEff:\t{1 << 12:016x}\n" in rights
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not peer.has_interface()
+
+
 def test_loose_rights_are_tightened(peer: Peer) -> None:
     peer.state.mkdir(mode=0o755)
     peer.state.chmod(0o755)

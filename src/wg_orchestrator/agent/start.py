@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from wg_orchestrator.agent.agent import Agent
 from wg_orchestrator.agent.control import answering
@@ -50,7 +51,9 @@ async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
     picture = member.picture
     naming = Naming(picture, setup.tenant, HostsFile(setup.interface), say) if place.names_peers else None
     async with links() as kernel:
-        interface = LinuxInterface(setup.interface, place.url, kernel, needs_userspace=place.needs_userspace)
+        interface = LinuxInterface(
+            setup.interface, _without_password(place.url), kernel, needs_userspace=place.needs_userspace
+        )
         keeper = Keeper(setup, (keys.private, PublicKey.parse(keys.public)), member, interface, say)
         agent = Agent(
             setup,
@@ -79,6 +82,12 @@ async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
             await agent.run()
     if not setup.keeps:
         state.forget_session()
+
+
+def _without_password(url: str) -> str:
+    """The URL as everybody on the machine may read it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 async def remove_left(interface: str) -> bool:

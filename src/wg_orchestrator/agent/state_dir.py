@@ -10,6 +10,7 @@ from wg_orchestrator.client.keys import KeyPair
 from wg_orchestrator.domain.peer import VirtualIP
 
 _OTHERS = 0o077
+_SUFFIXES = {".key", ".lock", ".new", ".session", ".sock"}
 
 
 class StateDir:
@@ -33,6 +34,7 @@ class StateDir:
         """Make it if it is not there, and hold its lock until the process ends. Raises EnvironmentFault."""
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._require_own()
             self._close_to_others(self._path)
             descriptor = os.open(self._file("lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -98,6 +100,17 @@ class StateDir:
             new.replace(path)
         except OSError as error:
             raise self._fault("write to", error) from error
+
+    def _require_own(self) -> None:
+        """A directory with other things in it is not ours to close to others: `/etc`, for instance.
+
+        Raises EnvironmentFault or OSError.
+        """
+        is_open = self._path.stat().st_mode & _OTHERS
+        if is_open and any(path.suffix not in _SUFFIXES for path in self._path.iterdir()):
+            raise EnvironmentFault(
+                f"{self._path} is open to others and has other files in it: name a directory of its own"
+            )
 
     def _close_to_others(self, path: Path) -> None:
         """Raises EnvironmentFault or OSError."""

@@ -46,6 +46,14 @@ def test_loose_rights_are_tightened(state: StateDir, tmp_path: Path) -> None:
     assert (rights(tmp_path / "state"), rights(tmp_path / "state" / "wgo0.key")) == (0o700, 0o600)
 
 
+def test_a_directory_that_is_for_other_things_too_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("")
+    tmp_path.chmod(0o755)
+    with pytest.raises(EnvironmentFault, match="a directory of its own"):
+        StateDir(tmp_path, "wgo0").open()
+    assert rights(tmp_path) == 0o755
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_directory_or_a_key_of_another_user_is_not_used(state: StateDir, tmp_path: Path) -> None:
     state.key_pair()
