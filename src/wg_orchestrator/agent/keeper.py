@@ -121,7 +121,8 @@ class Keeper:
     async def run(self) -> None:
         """Keep the interface, and make it anew whenever it is lost."""
         while True:
-            with anyio.move_on_after(max(0.0, self._look_at - self._clock())):
+            # A clock that was put back must not make it wait.
+            with anyio.move_on_after(min(max(0.0, self._look_at - self._clock()), self._pace.calm)):
                 await self._wake.wait()
             self._wake.clear()
             try:
@@ -151,7 +152,7 @@ class Keeper:
 
     async def _sync(self) -> None:
         now = self._clock()
-        is_whole = now >= self._look_at
+        is_whole = not now < self._look_at <= now + self._pace.calm
         if is_whole:
             self._look_at = now + self._pace.calm
             await self._read()

@@ -116,6 +116,8 @@ class Path:
     def step(self, candidates: Sequence[Endpoint], tunnel: Observed, now: float) -> "Path":
         """The path after a look at the tunnel. With another trial than before, the interface has to be told."""
         candidates = tuple(candidates)
+        if now < max(self.since, self.heard or 0.0):  # The clock was put back: all of that was at most now.
+            return replace(self, since=now, heard=now).step(candidates, tunnel, now)
         if self.trial is not None and self._has_answered(tunnel):
             return _works(candidates, tunnel, now)
         if not candidates:

@@ -94,6 +94,12 @@ def test_what_answers_is_kept(answer: Observed) -> None:
     assert (path.trial, path.next_look()) == (None, None)
 
 
+def test_a_clock_that_is_put_back_delays_nothing() -> None:
+    path = a_trial().step([FIRST, SECOND], observed(1), NOW - 3600)
+    assert (path.trial, path.next_look()) == (FIRST, NOW - 3600 + ATTEMPTS[0])
+    assert path.step([FIRST, SECOND], observed(1), NOW - 3600 + TRIAL).trial == SECOND
+
+
 def test_an_endpoint_that_comes_first_now_is_tried_at_once() -> None:
     path = Path().step([SECOND], observed(1), NOW).step([FIRST, SECOND], observed(1), NOW + 1)
     assert (path.trial, path.since) == (FIRST, NOW + 1)
