@@ -1,13 +1,17 @@
 """The contract of the agent's port Interface, for a real interface in a network namespace."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.namespaces import Internet
+from harness.namespaces import Internet, missing
 from tests.contracts.interface import InterfaceContract
+from wg_orchestrator.agent.errors import EnvironmentFault
+from wg_orchestrator.agent.linux import interface
+from wg_orchestrator.agent.linux.device import DeviceState
 from wg_orchestrator.agent.linux.interface import LinuxInterface
 from wg_orchestrator.agent.linux.links import Links, links
 from wg_orchestrator.agent.ports import Interface
@@ -36,3 +40,24 @@ class TestLinuxInterface(InterfaceContract):
     @pytest.fixture
     def new(self, kernel: Links) -> Callable[[], Interface]:
         return lambda: LinuxInterface(NAME, "ws://x/tenants/acme", kernel)
+
+
+class Faulty:
+    """Stands for a way to configure WireGuard that can't be used."""
+
+    def __init__(self, _: str) -> None:
+        """Whatever the interface."""
+
+    async def read(self) -> DeviceState:
+        raise EnvironmentFault("not here")
+
+    async def ended(self) -> None:
+        """There is none."""
+
+
+@pytest.mark.skipif(missing() is None and shutil.which("wg") is None, reason="apt-get install wireguard-tools")
+class TestLinuxInterfaceByTheCommand(TestLinuxInterface):
+    @pytest.fixture
+    def new(self, kernel: Links, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Interface]:
+        monkeypatch.setattr(interface, "Uapi", Faulty)
+        return lambda: LinuxInterface(NAME, "ws://x/tenants/acme", kernel, needs_userspace=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
-from wg_orchestrator.agent.linux import userspace
+from wg_orchestrator.agent.linux import userspace, wg_tool
 from wg_orchestrator.agent.linux.device import Device
 from wg_orchestrator.agent.linux.links import Link, Links
 from wg_orchestrator.agent.linux.uapi import SOCKETS, Uapi
@@ -86,13 +86,9 @@ class LinuxInterface:
 
     async def _adopt(self, link: Link, private_key: str, listen_port: int, mtu: int) -> bool:
         """Take over what an agent before has left; False if it does not work any more."""
-        device: Device
-        if link.kind == "wireguard":
-            device = _kernel(self._name)
-        else:
-            device = Uapi(self._name)
-            if not await device.answers():
-                return False
+        device = await _device(self._name, link.kind)
+        if device is None:
+            return False
         self._index, self._device = link.index, device
         state = await device.read()
         if not link.is_up or link.mtu != mtu:
@@ -105,20 +101,17 @@ class LinuxInterface:
         return True
 
     async def _make(self, private_key: str, listen_port: int, mtu: int) -> None:
-        device: Device
-        if not self._needs_userspace and await self._links.add(self._name, "wireguard"):
-            self._is_unmarked = True
-            device = _kernel(self._name)
-        else:
-            self._is_unmarked = True
+        is_in_kernel = not self._needs_userspace and await self._links.add(self._name, "wireguard")
+        self._is_unmarked = True
+        if not is_in_kernel:
             await Uapi(self._name).ended()
             with suppress(OSError):  # It may have been left by a program that was killed.
                 (SOCKETS / f"{self._name}.sock").unlink()
             await userspace.start(self._name)
-            device = Uapi(self._name)
         link = await self._links.find(self._name)
-        if link is None:
-            raise InterfaceLost(f"{self._name} is not there any more")
+        device = None if link is None else await _device(self._name, link.kind)
+        if link is None or device is None:
+            raise InterfaceLost(f"{self._name} does not answer")
         self._index, self._device = link.index, device
         await self._links.set_up(link.index, self._alias, mtu)
         self._is_unmarked = False
@@ -149,10 +142,20 @@ class LinuxInterface:
         return self._device
 
 
-def _kernel(name: str) -> Device:
-    from wg_orchestrator.agent.linux.kernel import KernelDevice  # It takes its time to load.
+async def _device(name: str, kind: str) -> Device | None:
+    """The fastest way to configure this interface that works; None if there is none."""
+    devices: list[Device] = [Uapi(name)]
+    if kind == "wireguard":
+        from wg_orchestrator.agent.linux.kernel import KernelDevice  # It takes its time to load.
 
-    return KernelDevice(name)
+        devices = [KernelDevice(name)]
+    if wg_tool.program() is not None:
+        devices.append(wg_tool.WgTool(name))
+    for device in devices:
+        with suppress(EnvironmentFault):
+            await device.read()
+            return device
+    return None
 
 
 def _require_free(port: int) -> None:
