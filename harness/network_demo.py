@@ -4,6 +4,8 @@
 
 import argparse
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,8 @@ def main() -> None:
     """Run until Ctrl-C, or with `--once` until all have pinged each other; fails if they don't in a minute."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true", help="end when all have pinged each other")
-    once = parser.parse_args().once
+    parser.add_argument("--svg", type=Path, help="with --once: save the last screen as a picture")
+    options = parser.parse_args()
     lacking = missing()
     if sys.platform != "linux" or lacking is not None:
         sys.exit(f"make network needs Linux, and here: {lacking}")
@@ -55,10 +58,13 @@ def main() -> None:
                 views = list(pool.map(_view, peers))
                 if took is None and all(len(pings) == len(peers) - 1 and _all(pings) for _, pings in views):
                     took = time.monotonic() - began
-                live.update(_screen(service, peers, views, took, time.monotonic() - began), refresh=True)
-                if once and took is not None:
+                screen = _screen(service, peers, views, took, time.monotonic() - began)
+                live.update(screen, refresh=True)
+                if options.once and took is not None:
+                    if options.svg is not None:
+                        _save(screen, options.svg)
                     return
-                if once and time.monotonic() - began > _PATIENCE:
+                if options.once and time.monotonic() - began > _PATIENCE:
                     sys.exit("not all machines have pinged each other")
                 time.sleep(_PACE)
         except KeyboardInterrupt:
@@ -92,6 +98,15 @@ def _screen(service: Service, peers: list[Peer], views: list[_View], took: float
         table.add_section()
     line = f"{since:.0f} s" if took is None else f"all have pinged each other {took:.1f} s after they were started"
     return Group(table, Text(line, "bold"))
+
+
+def _save(screen: Group, path: Path) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=84, file=nowhere, force_terminal=True)
+        console.print(screen)
+        svg = console.export_svg(title="make network")
+    # Without the fonts that it would load from elsewhere.
+    path.write_text(re.sub(r"<!--.*?-->|@font-face \{.*?\}", "", svg, flags=re.DOTALL))
 
 
 def _end(peer: Peer) -> None:
