@@ -17,6 +17,9 @@ from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.v2.notices import Joined, Left, Prove, Proven, Resumed, Updated, Welcome
 
+_AGAIN = 0.5
+"""Seconds after which a task that has not ended is cancelled again."""
+
 
 class Agent:
     """A machine's part in its tenant: it follows what the service and the machine say, and has the keeper act on it.
@@ -160,9 +163,7 @@ class Agent:
             self._link.vanish()
         else:
             await self._link.leave()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled(tasks)
         if not stays:
             if self._naming is not None:
                 with suppress(EnvironmentFault):
@@ -170,3 +171,14 @@ class Agent:
             await self._keeper.close()
         if errors:
             raise errors[0]
+
+
+async def _cancelled(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    """Cancel the tasks, and wait until they have ended. Before Python 3.11 a time limit that passes at the same moment
+    hides a cancellation from the task: then it is cancelled again.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_AGAIN)
