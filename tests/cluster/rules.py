@@ -1,5 +1,6 @@
 """What must never happen to a client of the cluster. It is checked at each client throughout the chaos run."""
 
+import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -95,6 +96,9 @@ class Rules:
         if doubt.lasts and any(self._excused(stay, doubt.seen_by) for stay in doubt.stays):
             doubt.since = now
             return any(stay.leaving for stay in doubt.stays)
+        # This process is busy: it may hear of a leave before it knows how long the node has been silent.
+        if not doubt.lasts and any(self._excused(stay, doubt.seen_by, by=doubt.since) for stay in doubt.stays):
+            return True
         if now - doubt.since > self._soon:
             raise Broken(doubt.what)
         return False
@@ -107,13 +111,16 @@ class Rules:
     def _doubt(self, what: str, stays: tuple[Peer, ...], seen_by: ServiceProcess, *, lasts: bool = False) -> None:
         self._doubts.append(Doubt(what, stays, seen_by, time.monotonic(), lasts))
 
-    def _excused(self, stay: Peer, seen_by: ServiceProcess) -> bool:
-        """Whether the lease of the stay's node may have ended, as seen at `seen_by`, which may hear things late."""
+    def _excused(self, stay: Peer, seen_by: ServiceProcess, by: float = math.inf) -> bool:
+        """Whether the lease of the stay's node may have ended, as seen at `seen_by`, which may hear things late: by a
+        silence that had begun by then.
+        """
         put_back = self._witness.claimed.get(stay.name, 0.0)
         late = max(put_back, self._witness.last_disturbed(seen_by)) + self._soon
         return any(
             end >= stay.since and (put_back <= end or time.monotonic() <= late)
-            for _, end in self._witness.silences(stay.name, stay.service)
+            for start, end in self._witness.silences(stay.name, stay.service)
+            if start <= by
         )
 
     def _forget(self, peer: Peer) -> None:

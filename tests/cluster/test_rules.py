@@ -104,6 +104,16 @@ async def test_a_silence_that_is_too_short_or_not_because_of_us_is_no_excuse(
     assert await is_broken(told)
 
 
+@pytest.mark.parametrize("begins", [-1.0, 1.0], ids=["before", "after"])
+async def test_a_silence_that_turns_out_to_be_long_enough_excuses_what_was_told_in_it(
+    told: Told, begins: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.told_of_a_leave()
+    now = time.monotonic()
+    monkeypatch.setattr(told.witness, "silences", lambda *_: [(now + begins, now + SILENT)])
+    assert await is_broken(told) is (begins > 0)
+
+
 async def test_time_in_which_no_server_runs_is_not_part_of_a_silence(told: Told) -> None:
     told.silent(SILENT, by_us=SILENT)
     told.witness._available_since = time.monotonic() - 3.0
