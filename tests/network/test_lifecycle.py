@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +159,16 @@ def test_at_whatever_moment_it_is_told_to_end_nothing_is_left(
     assert one.end() in (0, -15), one.log()
     assert not one.has_interface()
     until(lambda: _pids(one.machine, "wireguard-go") == [], "the end of the program")
+
+
+def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
+    words = ["unit", "wss://x/tenants/acme", "--name", "a b", "--interface", "wg7"]
+    words = [sys.executable, "-m", "wg_orchestrator", *words]
+    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert ' up wss://x/tenants/acme --name "a b" --interface wg7\n' in text
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd here")
+    unit = tmp_path / "wg-orchestrator.service"
+    unit.write_text(text)
+    answer = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import click
 
-from wg_orchestrator.cli.interface_options import DEFAULT_INTERFACE, interface_options
+from wg_orchestrator.cli.interface_options import DEFAULT_INTERFACE, DEFAULT_STATE_DIR, interface_options
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -18,8 +18,11 @@ def unit(url: str, options: tuple[str, ...], interface: str, state_dir: Path) ->
     """
     from wg_orchestrator.agent.unit import unit as text  # It loads what `--help` does not need.
 
+    if state_dir != DEFAULT_STATE_DIR:
+        raise click.BadParameter(f"systemd keeps the state of a unit in {DEFAULT_STATE_DIR}", param_hint="--state-dir")
     program = Path(sys.argv[0]).resolve()
-    command = [str(program), "up", url, *options]
+    by = [sys.executable, "-m", "wg_orchestrator"] if program.name == "__main__.py" else [str(program)]
+    command = [*by, "up", url, *options]
     if interface != DEFAULT_INTERFACE:
         command += ["--interface", interface]
     click.echo(text(url, command), nl=False)
