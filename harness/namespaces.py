@@ -129,6 +129,15 @@ class Lan:
     router: Machine
     number: int
 
+    def forward(self, port: int, host: int) -> None:
+        """Have the router pass what comes to this UDP port of its own on to that port of 10.N.0.HOST."""
+        rules = f"""
+            add chain ip nat pre {{ type nat hook prerouting priority -100; }}
+            add rule ip nat pre iifname "eth0" udp dport {port} dnat to 10.{self.number}.0.{host}
+            insert rule ip filter forward iifname "eth0" udp dport {port} accept
+        """
+        subprocess.run(self.router.command("nft", "-f", "-"), input=rules, text=True, check=True, capture_output=True)
+
     def machine(self, name: str, host: int) -> Machine:
         """A machine with the address 10.N.0.HOST on the link `eth0`, and a route to everywhere."""
         machine = self.internet._machine(name)

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from harness.agents import Peer, Pings, Service, until
-from harness.namespaces import Internet
+from harness.namespaces import Internet, address_of
 from tests.network.conftest import NewPeer
 
 
@@ -134,3 +134,25 @@ def test_bytes_move_through_a_tunnel(pair: tuple[Peer, Peer]) -> None:
 
 def _received(peer: Peer) -> int:
     return int(sum(one["rx_bytes"] for one in peer.status()["peers"]))
+
+
+def test_machines_behind_two_nats_reach_each_other_by_a_forwarded_port(internet: Internet, new_peer: NewPeer) -> None:
+    near, far = internet.nat("near"), internet.nat("far")
+    near.forward(51820, 2)
+    outside = f"{address_of(near.router).ip}:51820"
+    left = new_peer(near.machine("left", 2), "left", "--endpoint", outside)
+    right = new_peer(far.machine("right", 2), "right")
+    right.ping(left)
+    left.ping(right)
+    assert right.path_to(left) == ("direct", None)
+
+
+def test_behind_two_nats_without_one_it_says_that_there_is_no_handshake(internet: Internet, new_peer: NewPeer) -> None:
+    near, far = internet.nat("near"), internet.nat("far")
+    left = new_peer(near.machine("left", 2), "left")
+    right = new_peer(far.machine("right", 2), "right")
+    until(lambda: left.path_to(right) == right.path_to(left) == ("none", "no-handshake"), "the reason")
+    near.forward(51820, 2)
+    left.end()
+    left.start("--endpoint", f"{address_of(near.router).ip}:51820")
+    right.ping(left)
