@@ -69,7 +69,7 @@ function live(socket, early) {
         socket.end(frame(CLOSE, payload.subarray(0, 2)));
       } else if (opcode === TEXT) {
         apply(JSON.parse(payload));
-        console.log(payload.toString());
+        console.log(JSON.stringify({ ...JSON.parse(payload), session: undefined })); // Which is a secret.
         attempts = 0;
       }
     });
