@@ -19,9 +19,18 @@ def missing() -> str | None:
         return "needs root"
     packages = {"ip": "iproute2", "nft": "nftables", "ping": "iputils-ping"}
     lacking = [package for program, package in packages.items() if shutil.which(program) is None]
-    if lacking:
-        return f"apt-get install {' '.join(lacking)}"
-    return None
+    if shutil.which("wireguard-go") is None and not lacking and not _is_in_kernel():
+        lacking.append("wireguard-go")
+    return f"apt-get install {' '.join(lacking)}" if lacking else None
+
+
+def _is_in_kernel() -> bool:
+    """Whether the kernel has WireGuard."""
+    probe = f"wgp{os.getpid()}"
+    if subprocess.run(["ip", "link", "add", probe, "type", "wireguard"], capture_output=True, check=False).returncode:
+        return False
+    _run(["ip", "link", "delete", probe])
+    return True
 
 
 @dataclass(frozen=True)

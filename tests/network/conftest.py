@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,7 +6,7 @@ import pytest
 from harness.agents import Peer, Service
 from harness.namespaces import Internet, Machine, missing
 
-lacking = missing() or (None if shutil.which("wireguard-go") else "apt-get install wireguard-go")
+lacking = missing()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 from harness.agents import until
 from harness.namespaces import Internet, Machine, address_of
 from wg_orchestrator.client.keys import KeyPair
+
+pytestmark = pytest.mark.skipif(shutil.which("wg") is None, reason="apt-get install wireguard-tools")
 
 SERVER = """
 import base64, socket, sys
