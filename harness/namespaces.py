@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_interface
+from pathlib import Path
 
 _NUMBERS = itertools.count(1)
 PUBLIC = "198.51.100.0/24"
@@ -19,18 +20,23 @@ def missing() -> str | None:
         return "needs root"
     packages = {"ip": "iproute2", "nft": "nftables", "ping": "iputils-ping"}
     lacking = [package for program, package in packages.items() if shutil.which(program) is None]
-    if shutil.which("wireguard-go") is None and not lacking and not _is_in_kernel():
-        lacking.append("wireguard-go")
-    return f"apt-get install {' '.join(lacking)}" if lacking else None
-
-
-def _is_in_kernel() -> bool:
-    """Whether the kernel has WireGuard."""
+    if lacking:
+        return f"apt-get install {' '.join(lacking)}"
     probe = f"wgp{os.getpid()}"
-    if subprocess.run(["ip", "link", "add", probe, "type", "wireguard"], capture_output=True, check=False).returncode:
-        return False
-    _run(["ip", "link", "delete", probe])
-    return True
+    if not _goes("ip", "netns", "add", probe):
+        return "network namespaces are not allowed here"
+    _goes("ip", "netns", "delete", probe)
+    if _goes("ip", "link", "add", probe, "type", "wireguard"):
+        _goes("ip", "link", "delete", probe)
+    elif shutil.which("wireguard-go") is None:
+        return "apt-get install wireguard-go"
+    elif not Path("/dev/net/tun").exists():
+        return "there is no /dev/net/tun"
+    return None
+
+
+def _goes(*words: str) -> bool:
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)
