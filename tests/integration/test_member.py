@@ -268,3 +268,50 @@ async def test_the_command_shows_protocol_v2_as_lines_and_as_json_without_the_se
         assert ends_with_one_line(result)
         assert "superseded (4505)" in result.output
         assert SECRET not in result.output
+
+
+async def test_a_later_process_goes_on_with_the_session_of_an_earlier_one() -> None:
+    async with running(grace=GRACE) as service, members(service, 1, 2) as (watcher, first):
+        before = first.member.picture
+        first.member.vanish()
+        with pytest.raises(StopAsyncIteration):
+            await first.next()
+        again = Watched(service, 2, session=before.session, virtual_ip=before.virtual_ip)
+        welcome = await again.next()
+        assert isinstance(welcome, Welcome), "it has no picture, so it gets the whole one"
+        assert (welcome.session, welcome.virtual_ip) == (before.session, before.virtual_ip)
+        assert [peer.public_key.text for peer in welcome.peers] == [a_key_text(1)]
+        await again.member.update("renamed")
+        told = await watcher.next()
+        assert isinstance(told, Updated), "that it was away, or is back, was told"
+        await again.events.aclose()
+
+
+async def test_a_member_that_is_elsewhere_connects_anew_at_once_and_nobody_is_told() -> None:
+    async with running(grace=GRACE) as service, members(service, 1, 2) as (watcher, mover):
+        assert str(mover.member.local_address) == "127.0.0.1"
+        mover.member.reconnect()
+        assert isinstance(await mover.next(), Lost)
+        assert mover.member.local_address is None
+        assert isinstance(await mover.next(), Resumed)
+        await mover.member.update("there")
+        assert isinstance(await watcher.next(), Updated)
+
+
+async def test_a_member_that_waits_to_try_again_does_so_at_once_when_the_machine_has_moved(
+    unused_tcp_port: int,
+) -> None:
+    member = Member(f"ws://127.0.0.1:{unused_tcp_port}/tenants/acme", "one", a_key_text(1), proxy=None)
+    lost: asyncio.Queue[Lost] = asyncio.Queue()
+
+    async def follow() -> None:
+        async for event in member.follow():
+            assert isinstance(event, Lost)
+            lost.put_nowait(event)
+
+    following = asyncio.create_task(follow())
+    with anyio.fail_after(PATIENCE):
+        while (await lost.get()).retry_in < 4 * PATIENCE / 10:
+            member.reconnect()  # Else these delays would add up to more than the patience.
+        member.vanish()
+        await following
