@@ -173,7 +173,8 @@ class NatsTenantRepository:
             if not is_new and (own_lease_was_lost or gathered.sequence < self._position.sequence):
                 await self._stream.begin(snapshot.epoch.sequence, self._next_base())
                 raise FeedBroken("the store has lost messages")
-            await gathered.end()
+            with anyio.move_on_after(self._timings.gathering):
+                await gathered.end()
             # No `await` from here on: the snapshot is the stream as it is at this moment, and the subjects, the lease
             # and the ledger change to the epoch together.
             if is_new:

@@ -27,6 +27,10 @@ class Timings:
     """Between two heartbeats of a feed that has nothing to bring."""
     silence: float = 1.5
     """Until a feed that brings nothing counts as dead: so many heartbeats as come in that time are missing."""
+    gathering: float = 3.0
+    """For the end of the stream to be reached while more comes: then a snapshot is taken before it. It may lack a peer
+    whose claim is just being replaced, which is put right at once.
+    """
     request: float = 1.0
     """For an answer of the stream."""
     retry: float = 0.1
