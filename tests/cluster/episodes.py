@@ -6,8 +6,9 @@ from typing import Any
 
 import anyio
 import nats
+from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError
 
 from harness.cluster import Cluster, ServiceProcess
 from harness.keys import a_key_text
@@ -107,11 +108,13 @@ async def _amid(cluster: Cluster, churn: Churn, claim: dict[str, Any]) -> None:
 
 
 async def _epoch(stream: JetStreamContext) -> str:
-    """The epoch of the stream, which the fault before may have deleted: then the services make it again."""
+    """The epoch of the stream. The fault before may have deleted it, and then the services make it again; or the servers
+    elect a leader.
+    """
     while True:
         try:
             message = await stream.get_last_msg(STREAM, f"{STREAM}.epoch")
-        except NotFoundError:
+        except (APIError, NoRespondersError, nats.errors.TimeoutError):
             await anyio.sleep(RETRY_DELAY)
         else:
             return (message.data or b"").split()[0].decode()
