@@ -108,8 +108,8 @@ async def _amid(cluster: Cluster, churn: Churn, claim: dict[str, Any]) -> None:
 
 
 async def _epoch(stream: JetStreamContext) -> str:
-    """The epoch of the stream. The fault before may have deleted it, and then the services make it again; or the servers
-    elect a leader.
+    """The epoch of the stream. The fault before may have deleted it, and then the services make it again; or the
+    servers elect a leader.
     """
     while True:
         try:
