@@ -104,6 +104,7 @@ class Keeper:
 
     def touch(self, key: PublicKey) -> None:
         """The peer has come or gone."""
+        self._wishes.heard_of(key)
         self._dirty.add(key)
         self._wake.set()
 

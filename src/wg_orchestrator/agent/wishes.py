@@ -39,11 +39,16 @@ class Wishes:
         """The service has said this, and the picture is as of it; `tunnels` are those that the interface has now."""
         if not isinstance(message, Welcome):
             return
+        self._kept = {key: kept for key, kept in self._kept.items() if key not in self._picture.peers}
         if message.session != self._session:
             missing = {key: tunnel for key, tunnel in tunnels.items() if key not in self._picture.peers}
             until = now + message.grace
             self._kept = {key: _Kept(tunnel.allowed_ips, until) for key, tunnel in missing.items()}
         self._session = message.session
+
+    def heard_of(self, key: PublicKey) -> None:
+        """The peer has come or gone: from now on it is as the service says, without a grace."""
+        self._kept.pop(key, None)
 
     def allowed_ips(self, now: float) -> dict[PublicKey, frozenset[IPNetwork]]:
         """What each peer's tunnel should lead to. Each address leads to one peer."""

@@ -115,6 +115,20 @@ async def test_what_a_service_has_forgotten_stays_for_the_grace() -> None:
         assert machine.remembered == 2
 
 
+async def test_a_peer_that_came_back_to_a_forgetful_service_and_left_is_gone() -> None:
+    machine = Machine()
+    async with machine.running():
+        machine.link.says(a_welcome(a_peer(1), a_peer(2)))
+        await machine.until_applied(10)
+        machine.link.says(a_welcome(session="another", revision=3))
+        machine.link.says(Joined(4, a_peer(1)))
+        machine.link.says(Left(5, a_key(1), a_peer(1).virtual_ip))
+        await machine.until_applied(5)
+        machine.link.says(Joined(6, a_peer(3)))
+        await machine.until_applied(6)
+        assert machine.peers() == {"100.64.0.2/32", "100.64.0.3/32"}
+
+
 async def test_a_service_that_breaks_the_protocol_changes_nothing_and_is_asked_again() -> None:
     machine = Machine()
     async with machine.running():

@@ -85,3 +85,18 @@ def test_a_peer_that_comes_back_is_as_the_service_says() -> None:
     back = Peer(a_peer(2).display_name, a_key(2), ip_address("100.64.0.77"))
     machine.hears(Joined(11, back), now=1001)
     assert machine.peers(1001) == {"100.64.0.77/32"}
+
+
+def test_a_peer_that_came_back_and_left_has_no_grace() -> None:
+    machine = Machine("old")
+    machine.hears(a_welcome(session="new"), now=1000, has=(1, 2))
+    machine.wishes.heard_of(a_key(1))
+    assert machine.peers(1001) == {"100.64.0.2/32"}
+
+
+def test_a_peer_that_came_back_while_this_machine_was_away_has_no_grace_after_that() -> None:
+    machine = Machine("old")
+    machine.hears(a_welcome(session="new"), now=1000, has=(1, 2))
+    machine.hears(a_welcome(a_peer(1), session="new", revision=11), now=1001, has=(1, 2))
+    machine.hears(a_welcome(session="new", revision=12), now=1002, has=(1, 2))
+    assert machine.peers(1002) == {"100.64.0.2/32"}
