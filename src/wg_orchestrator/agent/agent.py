@@ -128,7 +128,10 @@ class Agent:
             return
         if self._place != (picture.session, picture.virtual_ip):
             self._place = picture.session, picture.virtual_ip
-            self._remember()
+            try:
+                self._remember()
+            except EnvironmentFault as error:  # A full disk is no reason to take the tunnels down.
+                self._say(f"{error}; the session will not outlive this agent")
         self._keeper.take_place(event)
         back = "back " if isinstance(event, Resumed) else ""
         self._say(f"{back}in as {event.virtual_ip}; {len(picture.peers)} others")

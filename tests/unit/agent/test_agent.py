@@ -34,11 +34,14 @@ class Machine:
         self.interface = FakeInterface(kernel or Kernel())
         self.said: list[str] = []
         self.remembered = 0
+        self.disk_fault: EnvironmentFault | None = None
         setup = Setup("wgo0", "acme", keeps=keeps)
         keeper = Keeper(setup, ("private", OWN), self.link, self.interface, self.said.append, PACE)
         self.agent = Agent(setup, self.link, self.host, keeper, self.said.append, remember=self._remember)
 
     def _remember(self) -> None:
+        if self.disk_fault is not None:
+            raise self.disk_fault
         self.remembered += 1
 
     @asynccontextmanager
@@ -174,6 +177,18 @@ async def test_a_network_that_overlaps_is_refused_at_first_and_later_changes_not
         machine.link.says(a_welcome(a_peer(2), revision=11))
         await machine.until_said("the interface stays as it was")
         assert machine.peers() == {"100.64.0.1/32"}
+
+
+async def test_a_session_that_can_not_be_kept_is_said_and_disturbs_no_tunnel() -> None:
+    machine = Machine()
+    async with machine.running():
+        machine.link.says(a_welcome(a_peer(1)))
+        await machine.until_applied(10)
+        machine.disk_fault = EnvironmentFault("no space left")
+        machine.link.says(a_welcome(a_peer(1), a_peer(2), session="another", revision=3))
+        await machine.until_applied(3)
+        assert machine.peers() == {"100.64.0.1/32", "100.64.0.2/32"}
+        await machine.until_said("no space left")
 
 
 async def test_an_interface_that_is_lost_is_made_anew_with_all_its_tunnels() -> None:
