@@ -1,15 +1,21 @@
 """What the documents say is what the code does."""
 
 import asyncio
+import json
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import anyio
+import click
 import pytest
 
 from tests.integration.service import PATIENCE, Client, running
 from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
+from wg_orchestrator.agent.status import PeerStatus, Status
+from wg_orchestrator.cli.interface_options import DEFAULT_INTERFACE, DEFAULT_STATE_DIR
+from wg_orchestrator.cli.up import up
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.wire import close_codes
@@ -19,6 +25,7 @@ README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 PROTOCOL_V2 = (ROOT / "docs" / "protocol-v2.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+AGENT = (ROOT / "docs" / "agent.md").read_text()
 
 
 def settings_table() -> str:
@@ -100,3 +107,20 @@ async def test_the_metrics_are_listed() -> None:
             r"^\| `([a-z_]+?)(?:_total(?:\{(?:reason|outcome)\})?)?` \| (.*) \|$", OPERATIONS, re.MULTILINE
         )
         assert dict(listed) == {name: metric.documentation for name, metric in ours.items()}
+
+
+def test_the_page_on_the_agent_lists_the_options_of_up() -> None:
+    common = {"--interface": str(DEFAULT_INTERFACE), "--state-dir": str(DEFAULT_STATE_DIR)}
+    for option, default in common.items():
+        assert f"`{option}` (`{default}`)" in AGENT
+    listed = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (?:`(\d+)`)?", AGENT, re.MULTILINE))
+    options = [one for one in up.params if isinstance(one, click.Option) and one.opts[0] not in common]
+    numbers = {one.opts[0]: str(one.default) if type(one.default) is int else "" for one in options}
+    assert listed == numbers
+
+
+def test_the_page_on_the_agent_shows_what_status_prints() -> None:
+    (example,) = re.findall(r'^    (\{"interface".*?)\n\n', AGENT, re.MULTILINE | re.DOTALL)
+    shown = json.loads(example)
+    assert list(shown) == [field.name for field in fields(Status)]
+    assert list(shown["peers"][0]) == [field.name for field in fields(PeerStatus)]
