@@ -65,14 +65,15 @@ class Keeper:
         self._wake = asyncio.Event()
         self._look_at = 0.0
         self._holds = True
+        self._was_set_up = False
         self._revision: int | None = None
         self._reported: int | None = None
         self._reported_at = 0.0
 
     @property
     def has_set_up(self) -> bool:
-        """Whether the interface has been as the tenant is."""
-        return self._revision is not None
+        """Whether the interface has been as the tenant is, by this agent or by one before it."""
+        return self._revision is not None or self._was_set_up
 
     @property
     def here(self) -> Here:
@@ -87,6 +88,7 @@ class Keeper:
         """Have the interface. Raises EnvironmentFault."""
         await self._interface.open(self._private_key, self._setup.listen_port, self._setup.mtu)
         await self._read()
+        self._was_set_up = self._was_set_up or bool(self._weave.actual.addresses)
 
     async def close(self) -> None:
         """Remove the interface. Raises EnvironmentFault."""

@@ -179,6 +179,20 @@ async def test_a_network_that_overlaps_is_refused_at_first_and_later_changes_not
         assert machine.peers() == {"100.64.0.1/32"}
 
 
+async def test_an_overlap_that_came_while_no_agent_ran_leaves_the_interface_that_it_finds() -> None:
+    kernel = Kernel()
+    before = Machine(kernel, keeps=True)
+    async with before.running():
+        before.link.says(a_welcome(a_peer(1)))
+        await before.until_applied(10)
+    after = Machine(kernel, keeps=True)
+    after.host.overlaps = "eth0 is in 100.64.0.0/10"
+    async with after.running():
+        after.link.says(a_welcome(a_peer(2), revision=11))
+        await after.until_said("the interface stays as it was")
+        assert after.peers() == {"100.64.0.1/32"}
+
+
 async def test_a_session_that_can_not_be_kept_is_said_and_disturbs_no_tunnel() -> None:
     machine = Machine()
     async with machine.running():
