@@ -144,6 +144,30 @@ async def test_a_service_that_speaks_v1_alone_is_refused() -> None:
             await anext(Member(url, "one", a_key_text(1)).follow())
 
 
+@pytest.mark.parametrize(("status", "is_final"), [(404, False), (302, False), (426, False), (400, True), (403, True)])
+async def test_one_that_was_in_takes_only_the_services_own_refusals_as_final(status: int, is_final: bool) -> None:
+    # While a service is away, a proxy may say anything in its place.
+    async with listening(answers(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())) as url:
+        events = Member(url, "one", a_key_text(1), session="earlier").follow()
+        if is_final:
+            with pytest.raises(JoinRefused, match=str(status)):
+                await anext(events)
+        else:
+            lost = await anext(events)
+            assert isinstance(lost, Lost)
+            assert str(status) in lost.cause
+        await events.aclose()
+
+
+async def test_one_that_was_in_waits_for_a_service_that_speaks_its_version_again() -> None:
+    async with listening(v2_script(selects=None)) as url:
+        events = Member(url, "one", a_key_text(1), session="earlier").follow()
+        lost = await anext(events)
+        assert isinstance(lost, Lost)
+        assert "does not speak" in lost.cause
+        await events.aclose()
+
+
 def v2_script(*messages: object, selects: str | None = "wg-orchestrator.v2") -> Script:
     """A script that opens the WebSocket with that subprotocol, and answers the join with these messages or frames."""
 

@@ -28,6 +28,8 @@ from wg_orchestrator.wire.errors import BadMessage
 _FINAL = {1003, 1007, 1008, 1009}
 _OUR_COMPLAINTS = {1002, 1007, 1009}
 """Close codes with which our side ends a connection that breaks RFC 6455 or the bounds below."""
+_REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+"""What the service itself says for good, and to one who has been in before too."""
 _LONGEST_BODY = 200
 _LONGEST_WAIT = 300.0
 """Seconds that a service may have us wait."""
@@ -73,16 +75,18 @@ def is_final(code: int) -> bool:
 
 @asynccontextmanager
 async def connected(
-    url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits
+    url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits, *, comes_back: bool = False
 ) -> AsyncIterator[ClientConnection]:
     """A WebSocket to the tenant at `url`, closed at the end of the block. With `subprotocol`, it speaks that version.
+    `comes_back`: whether this client has been in before. Then the URL is right, and what is not there is missing only
+    now: another server may stand in for the service while that is away.
 
     Raises JoinRefused, TryAgainLater or BadMessage, also for an end of the connection that is met inside the block.
     """
-    websocket = await _open(url, subprotocol, proxy, limits)
+    websocket = await _open(url, subprotocol, proxy, limits, comes_back)
     try:
         if websocket.subprotocol != subprotocol:
-            raise JoinRefused(f"the service does not speak {subprotocol}")
+            raise _not_spoken(subprotocol, comes_back)
         yield websocket
     except ConnectionClosed as error:
         raise _meaning_of(error) from error
@@ -119,7 +123,9 @@ class _Connect(connect):
         return exc
 
 
-async def _open(url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits) -> ClientConnection:
+async def _open(
+    url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits, comes_back: bool
+) -> ClientConnection:
     """Raises JoinRefused or TryAgainLater."""
     try:
         return await _Connect(
@@ -136,7 +142,8 @@ async def _open(url: str, subprotocol: str | None, proxy: Literal[True] | None, 
         status, body = error.response.status_code, error.response.body or b""
         text = " ".join(body.decode(errors="replace").split())
         cause = f"HTTP {status} {text if len(text) <= _LONGEST_BODY else text[:_LONGEST_BODY] + '…'}".strip()
-        if status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS:
+        is_refusal = status in _REFUSALS if comes_back else status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS
+        if is_refusal:
             raise JoinRefused(cause) from error
         raise TryAgainLater(cause, _wait(error.response.headers.get("Retry-After"))) from error
     except (ImportError, InvalidProxy) as error:  # Their texts are not shown: a proxy's URL may have a password in it.
@@ -144,13 +151,18 @@ async def _open(url: str, subprotocol: str | None, proxy: Literal[True] | None, 
             "the environment names a proxy that is no HTTP proxy; no_proxy can except this host"
         ) from error
     except NegotiationError as error:
-        raise JoinRefused(f"the service does not speak {subprotocol}") from error
+        raise _not_spoken(subprotocol, comes_back) from error
     except InvalidURI as error:
         raise JoinRefused(str(error)) from error
     except (OSError, InvalidHandshake) as error:
         raise TryAgainLater(f"can't connect: {error or type(error).__name__}") from error
     except (ValueError, OverflowError) as error:  # Of the host's name or the port.
         raise JoinRefused(f"{url} isn't a valid URI: {error}") from error
+
+
+def _not_spoken(subprotocol: str | None, comes_back: bool) -> JoinRefused | TryAgainLater:
+    cause = f"the service does not speak {subprotocol}"
+    return TryAgainLater(cause) if comes_back else JoinRefused(cause)
 
 
 def _wait(retry_after: str | None) -> float:

@@ -2,7 +2,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import anyio
 from websockets.asyncio.client import ClientConnection
@@ -64,6 +64,7 @@ class Member:
         self._proxy = proxy
         self._limits = limits
         self._websocket: ClientConnection | None = None
+        self._was_in = bool(session)
         self._is_leaving = False
         self._hurry = anyio.Event()
         """Set when nothing is to be waited for."""
@@ -71,7 +72,12 @@ class Member:
     @property
     def local_address(self) -> IPAddress | None:
         """The client's own address in the connection; None if there is no connection."""
-        return None if self._websocket is None else ip_address(self._websocket.local_address[0].partition("%")[0])
+        return None if self._websocket is None else _address(self._websocket.local_address)
+
+    @property
+    def remote_address(self) -> IPAddress | None:
+        """The address that the connection goes to, the service's or a proxy's; None if there is no connection."""
+        return None if self._websocket is None else _address(self._websocket.remote_address)
 
     async def follow(self) -> AsyncGenerator[Event, None]:
         """Join, and yield what happens, until this client leaves, or something ends that for good: a message of the
@@ -145,7 +151,7 @@ class Member:
 
     async def _follow_once(self) -> AsyncGenerator[Message, None]:
         """Raises JoinRefused, TryAgainLater or BadMessage."""
-        async with connected(self._url, V2, self._proxy, self._limits) as websocket:
+        async with connected(self._url, V2, self._proxy, self._limits, comes_back=self._was_in) as websocket:
             self._websocket = websocket
             try:
                 await websocket.send(self._join())
@@ -168,7 +174,7 @@ class Member:
             with anyio.fail_after(None if has_place else until - anyio.current_time()):
                 message = await self._receive(websocket)
             if isinstance(message, Welcome | Resumed):
-                has_place = True
+                has_place = self._was_in = True
             elif not has_place and not isinstance(message, Prove | Proven):
                 raise BadMessage("a notice before the welcome")
             yield message
@@ -186,3 +192,8 @@ class Member:
             pass
         self.picture.apply(message)
         return message
+
+
+def _address(name: tuple[Any, ...]) -> IPAddress:
+    """Of the name of a socket."""
+    return ip_address(name[0].partition("%")[0])
