@@ -94,15 +94,16 @@ class Internet:
         self._join(machine, self.exchange, "eth0", f"198.51.100.{next(self._hosts)}/24")
         return machine
 
-    def nat(self, name: str, *, drops_inbound: bool = True) -> "Lan":
+    def nat(self, name: str, *, drops_inbound: bool = True, network: str | None = None) -> "Lan":
         """A router with a public address and a private network behind it, which masquerades.
 
-        `drops_inbound`: whether only answers get in, as with most.
+        `drops_inbound`: whether only answers get in, as with most. `network`: the first three numbers of its addresses,
+        10.N.0 unless given.
         """
-        router, number = self.public(name), next(self._lans)
+        router, prefix = self.public(name), network or f"10.{next(self._lans)}.0"
         self._bridge(router)
-        network = f"10.{number}.0.0/24"
-        router.set_address("br0", f"10.{number}.0.1/24")
+        network = f"{prefix}.0/24"
+        router.set_address("br0", f"{prefix}.1/24")
         router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         policy = "drop" if drops_inbound else "accept"
         rules = f"""
@@ -115,7 +116,7 @@ class Internet:
             }}
         """
         subprocess.run(router.command("nft", "-f", "-"), input=rules, text=True, check=True, capture_output=True)
-        return Lan(self, router, number)
+        return Lan(self, router, prefix)
 
     def _machine(self, name: str) -> Machine:
         machine = Machine(f"{self._prefix}-{name}")
@@ -142,22 +143,23 @@ class Lan:
 
     internet: Internet
     router: Machine
-    number: int
+    prefix: str
+    """The first three numbers of its addresses."""
 
     def forward(self, port: int, host: int) -> None:
-        """Have the router pass what comes to this UDP port of its own on to that port of 10.N.0.HOST."""
+        """Have the router pass on what comes to this UDP port of its own, to the machine with this number."""
         rules = f"""
             add chain ip nat pre {{ type nat hook prerouting priority -100; }}
-            add rule ip nat pre iifname "eth0" udp dport {port} dnat to 10.{self.number}.0.{host}
+            add rule ip nat pre iifname "eth0" udp dport {port} dnat to {self.prefix}.{host}
             insert rule ip filter forward iifname "eth0" udp dport {port} accept
         """
         subprocess.run(self.router.command("nft", "-f", "-"), input=rules, text=True, check=True, capture_output=True)
 
     def machine(self, name: str, host: int) -> Machine:
-        """A machine with the address 10.N.0.HOST on the link `eth0`, and a route to everywhere."""
+        """A machine whose address on the link `eth0` ends with this number, and with a route to everywhere."""
         machine = self.internet._machine(name)
-        self.internet._join(machine, self.router, "eth0", f"10.{self.number}.0.{host}/24")
-        machine.run("ip", "route", "add", "default", "via", f"10.{self.number}.0.1")
+        self.internet._join(machine, self.router, "eth0", f"{self.prefix}.{host}/24")
+        machine.run("ip", "route", "add", "default", "via", f"{self.prefix}.1")
         return machine
 
 

@@ -1,4 +1,4 @@
-"""Peers without machines, in one tenant: `python -m harness.network_crowd URL PEERS [--stay]`."""
+"""Peers without machines, in one tenant: `python -m harness.network_crowd URL PEERS [--stay] [--lan 10.1.0]`."""
 
 import argparse
 import asyncio
@@ -12,7 +12,12 @@ FIRST_KEY = 5_000_000
 NOWHERE = [Endpoint.parse("10.200.0.1:51820")]
 
 
-async def crowd(url: str, peers: int, first: int, stays: bool) -> None:
+def _off(lan: str, number: int) -> list[Endpoint]:
+    """Where a machine in the network LAN.0/24 would be that is not there."""
+    return [Endpoint.parse(f"{lan}.{50 + number % 200}:{10_000 + number}")]
+
+
+async def crowd(url: str, peers: int, first: int, stays: bool, lan: str | None) -> None:
     """Have so many peers come, change and go, 50 at a time; or come and stay, and say so when all are there."""
     places = asyncio.Semaphore(peers if stays else AT_ONCE)
     missing = peers
@@ -20,7 +25,13 @@ async def crowd(url: str, peers: int, first: int, stays: bool) -> None:
     async def take_part(number: int) -> None:
         nonlocal missing
         async with places:
-            member = Member(url, f"passer-{number}", a_key_text(FIRST_KEY + number), proxy=None)
+            member = Member(
+                url,
+                f"passer-{number}",
+                a_key_text(FIRST_KEY + number),
+                endpoints=None if lan is None else _off(lan, number),
+                proxy=None,
+            )
             async for event in member.follow():
                 if not isinstance(event, Welcome):
                     continue
@@ -42,5 +53,6 @@ if __name__ == "__main__":
     parser.add_argument("peers", type=int)
     parser.add_argument("--first", type=int, default=0, help="number of the first peer")
     parser.add_argument("--stay", action="store_true")
+    parser.add_argument("--lan", help="say that they are in LAN.0/24, where they are not")
     options = parser.parse_args()
-    asyncio.run(crowd(options.url, options.peers, options.first, options.stay))
+    asyncio.run(crowd(options.url, options.peers, options.first, options.stay, options.lan))

@@ -41,6 +41,8 @@ def answer(lie: str, key: str) -> str:
             welcome["peers"] = [a_peer(HONEST, "100.64.0.2", "honest", "10.0.0.1:0")]
         case "whole internet":
             welcome["network"] = "0.0.0.0/0"
+        case "public network":
+            welcome |= {"network": "8.8.8.0/24", "virtual_ip": "8.8.8.7", "peers": []}
         case "machine's own network":
             welcome |= {"network": "198.51.0.0/16", "virtual_ip": "198.51.7.7", "peers": []}
         case "address outside":

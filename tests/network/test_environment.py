@@ -53,6 +53,11 @@ def _a_route_into_the_tenants_network(peer: Peer) -> None:
     peer.machine.run("ip", "route", "add", "100.64.9.0/24", "dev", "eth0")
 
 
+def _a_gateway_in_the_tenants_network(peer: Peer) -> None:
+    # Both are on the link, but the kernel knows of no network there.
+    peer.machine.run("ip", "route", "add", "192.0.2.0/24", "via", "100.64.9.1", "dev", "eth0", "onlink")
+
+
 def _a_state_directory_that_is_a_file(peer: Peer) -> None:
     peer.state.write_text("")
 
@@ -75,6 +80,7 @@ def _a_key_that_is_none(peer: Peer) -> None:
         (_an_interface_of_another_tenant, "belongs to ws://other/tenants/x"),
         (_an_address_in_the_tenants_network, "eth0 has the address 100.64.7.1/24"),
         (_a_route_into_the_tenants_network, "the route to 100.64.9.0/24 by eth0"),
+        (_a_gateway_in_the_tenants_network, "the gateway 100.64.9.1 of eth0"),
         (_a_state_directory_that_is_a_file, "can't use the state directory"),
         (_a_state_directory_of_another_user, "belongs to another user"),
         (_a_key_that_is_none, "has no private key in it"),
@@ -162,6 +168,12 @@ def test_a_wrong_url_is_a_usage_error(peer: Peer, url: str) -> None:
     assert peer.ask("up", url).returncode == 2
 
 
+@pytest.mark.parametrize("endpoint", ["x", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "127.0.0.1:51820"])
+def test_an_endpoint_that_is_none_is_a_usage_error(peer: Peer, endpoint: str) -> None:
+    answer = peer.ask("up", peer.url, "--endpoint", endpoint)
+    assert (answer.returncode, "--endpoint" in answer.stderr) == (2, True), answer.stderr
+
+
 def test_what_the_service_refuses_for_good_ends_it(peer: Peer, service: Service) -> None:
     answer = peer.ask("up", service.url("no%20tenant"))
     assert (answer.returncode, "refused: HTTP" in answer.stderr) == (3, True), answer.stderr
@@ -202,8 +214,9 @@ LIE = Path(__file__).with_name("liar.py")
         ("outside", ""),
         ("bad endpoints", ""),
         ("port 0", "breaks the protocol"),
-        ("whole internet", "in the tenant's network 0.0.0.0/0"),
-        ("machine's own network", "eth0 has the address"),
+        ("whole internet", "network 0.0.0.0/0 has public addresses"),
+        ("public network", "network 8.8.8.0/24 has public addresses"),
+        ("machine's own network", "is in the tenant's network 198.51.0.0/16"),
         ("address outside", "is not in"),
         ("escapes", ""),
     ],
@@ -217,7 +230,8 @@ def test_a_service_that_lies_harms_nothing(
         until(lambda: ":8000" in liar.run("ss", "-Hltn"), "the liar")
         routes = machine.run("ip", "route")
         host = Service(liar, tmp_path).host
-        peer = new_peer(machine, "one", url=f"ws://{host}:8000/tenants/acme")
+        leave = ["--public-network"] if lie == "machine's own network" else []
+        peer = new_peer(machine, "one", *leave, url=f"ws://{host}:8000/tenants/acme")
         if said:
             until(lambda: said in peer.log(), said)
             assert machine.run("ip", "route") == routes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.agents import until
+from harness.agents import Service, until
 from harness.namespaces import Internet, Machine
 from tests.network.conftest import NewPeer
 
@@ -90,6 +90,51 @@ def test_a_second_agent_for_one_interface_is_refused(internet: Internet, new_pee
     again = one.ask("up", one.url)
     assert (again.returncode, "already" in again.stderr) == (1, True)
     assert one.status()["connected"]
+
+
+def test_a_second_agent_with_another_state_directory_is_refused_too(
+    internet: Internet, new_peer: NewPeer, tmp_path: Path
+) -> None:
+    one = new_peer(internet.public("one"), "one")
+    assert one.virtual_ip
+    elsewhere = [sys.executable, "-m", "wg_orchestrator"]
+    where = ["--interface", one.interface, "--state-dir", str(tmp_path / "other")]
+    for words in (["up", one.url], ["down"]):
+        command = one.machine.command(*elsewhere, *words, *where)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert (answer.returncode, "already" in answer.stderr) == (1, True), answer.stderr
+    assert one.has_interface()
+    assert one.status()["connected"]
+
+
+def test_an_interface_that_was_set_down_by_hand_is_set_up_again(internet: Internet, new_peer: NewPeer) -> None:
+    one, two = new_peer(internet.public("one"), "one"), new_peer(internet.public("two"), "two")
+    one.ping(two)
+    one.machine.run("ip", "link", "set", one.interface, "down")
+    one.ping(two)
+
+
+def test_the_interface_of_a_long_url_is_known_again(internet: Internet, service: Service, new_peer: NewPeer) -> None:
+    long = f"{service.url()}?{'x' * 300}"
+    one = new_peer(internet.public("one"), "one", "--keep", url=long)
+    address = one.virtual_ip
+    assert one.end() == 0
+    one.start()
+    until(one.is_connected, "the return")
+    assert one.virtual_ip == address
+
+
+def test_a_machine_with_more_changes_than_it_can_hear_of_goes_on(internet: Internet, new_peer: NewPeer) -> None:
+    one, two = new_peer(internet.public("one"), "one"), new_peer(internet.public("two"), "two")
+    one.ping(two)
+    os.kill(one.pid, signal.SIGSTOP)
+    addresses = [f"10.77.{number // 250}.{number % 250 + 1}/32" for number in range(3000)]
+    steps = "".join(f"address {step} {address} dev lo\n" for address in addresses for step in ("add", "del"))
+    subprocess.run(one.machine.command("ip", "-batch", "-"), input=steps, text=True, check=True)
+    os.kill(one.pid, signal.SIGCONT)
+    one.machine.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
+    one.machine.set_address("eth0", "198.51.100.201/24")
+    until(lambda: one.is_connected() and "198.51.100.201" in str(two.status()), "the new address")
 
 
 def test_status_and_ping_all_say_the_same_as_json_and_as_a_table(internet: Internet, new_peer: NewPeer) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,26 @@ def test_no_ping_is_lost(
     assert one.virtual_ip == address
 
 
+def test_a_crowd_of_machines_that_are_off_starves_no_tunnel(
+    service: Service, internet: Internet, new_peer: NewPeer
+) -> None:
+    # Each packet to one of them waits in the sender's socket until its hardware address is given up.
+    lan = internet.nat("router")
+    left, right = new_peer(lan.machine("left", 2), "left"), new_peer(lan.machine("right", 3), "right")
+    left.ping(right)
+    words = ["-m", "harness.network_crowd", service.url(), "600", "--stay", "--lan", lan.prefix]
+    pinging = left.pinging(right)
+    crowd = service.machine.start(sys.executable, *words, stdout=subprocess.PIPE)
+    assert crowd.stdout is not None
+    assert "all are there" in crowd.stdout.readline()
+    until(lambda: len(left.status()["peers"]) == 601, "the crowd")
+    until_sent(10)
+    pings = pinging.end()
+    crowd.kill()
+    crowd.communicate()
+    assert pings.lost == 0, pings
+
+
 def test_when_a_machines_address_changes_at_most_two_pings_a_second_apart_are_lost(
     internet: Internet, new_peer: NewPeer
 ) -> None:
@@ -156,3 +177,16 @@ def test_behind_two_nats_without_one_it_says_that_there_is_no_handshake(internet
     left.end()
     left.start("--endpoint", f"{address_of(near.router).ip}:51820")
     right.ping(left)
+
+
+def test_a_machine_behind_a_providers_nat_reaches_others(internet: Internet, new_peer: NewPeer, tmp_path: Path) -> None:
+    # With an address of 100.64.0.0/10 (RFC 6598), the tenant's network has to be another one.
+    service = Service(internet.public("elsewhere"), tmp_path, "--network", "10.64.0.0/16").start()
+    provider = internet.nat("provider", network="100.99.0")
+    try:
+        inside = new_peer(provider.machine("inside", 2), "inside", url=service.url())
+        public = new_peer(internet.public("public"), "public", url=service.url())
+        inside.ping(public)
+        public.ping(inside)
+    finally:
+        service.kill()

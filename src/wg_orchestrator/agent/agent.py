@@ -13,6 +13,7 @@ from wg_orchestrator.agent.status import Status
 from wg_orchestrator.client.connecting import JoinRefused
 from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.client.member import Event, Lost
+from wg_orchestrator.domain.endpoint import is_for_private_use
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.v2.notices import Joined, Left, Prove, Proven, Resumed, Updated, Welcome
@@ -118,8 +119,7 @@ class Agent:
     async def _take_place(self, event: Welcome | Resumed) -> None:
         self._is_connected = True
         picture = self._link.picture
-        fault = None if event.virtual_ip in event.network else f"{event.virtual_ip} is not in {event.network}"
-        fault = fault or await self._machine.overlap(event.network)
+        fault = self._fault_of(event) or await self._machine.overlap(event.network)
         if fault is not None:
             if not self._keeper.has_set_up:
                 raise EnvironmentFault(fault)
@@ -135,6 +135,17 @@ class Agent:
         self._keeper.take_place(event)
         back = "back " if isinstance(event, Resumed) else ""
         self._say(f"{back}in as {event.virtual_ip}; {len(picture.peers)} others")
+
+    def _fault_of(self, event: Welcome | Resumed) -> str | None:
+        """What is wrong with the place that the service gives, as far as it can be told without the machine."""
+        network, service = event.network, self._link.remote_address
+        if event.virtual_ip not in network:
+            return f"{event.virtual_ip} is not in {network}"
+        if not self._setup.takes_public_network and not is_for_private_use(network):
+            return f"the tenant's network {network} has public addresses; --public-network takes it"
+        if service is not None and service in network:
+            return f"the service's own address {service} is in the tenant's network {network}"
+        return None
 
     async def _watch(self) -> None:
         async for _ in self._machine.changes():

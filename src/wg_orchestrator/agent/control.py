@@ -12,6 +12,7 @@ import anyio
 from wg_orchestrator.agent.errors import EnvironmentFault, NotRunning
 
 _ANSWER_TIME = 10.0
+_LAST_MOMENT = 1.0
 _PACE = 0.05
 _LONGEST_REQUEST = 4096
 _LONGEST_ANSWER = 256 * 1024 * 1024
@@ -50,14 +51,21 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
     finally:
         server.close()
         _remove(path)
-        if answers:  # Whoever has asked is answered.
-            await asyncio.wait(answers)
+        if answers:  # Whoever has asked is answered. Whoever has not asked yet has a moment for it.
+            _, silent = await asyncio.wait(answers, timeout=_LAST_MOMENT)
+            for task in silent:
+                task.cancel()
+
+
+def _close_to_others(path: Path) -> None:
+    path.chmod(0o600)
 
 
 async def _listen(path: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]) -> asyncio.Server:
     try:
         _remove(path)  # The lock says that nobody else uses it.
         server = await asyncio.start_unix_server(serve, path, limit=_LONGEST_REQUEST)
+        _close_to_others(path)
     except OSError as error:
         raise EnvironmentFault(f"can't listen on {path}: {error.strerror or error}") from error
     return server

@@ -20,35 +20,37 @@ class HostsFile:
 
     def known(self) -> set[str]:
         """The names that stand outside of the block. Raises EnvironmentFault."""
-        return {name for line in self._rest() for name in line.partition("#")[0].split()[1:]}
+        lines = (line.decode(errors="replace") for line in self._rest())
+        return {name for line in lines for name in line.partition("#")[0].split()[1:]}
 
     def write(self, entries: Iterable[tuple[VirtualIP, str]]) -> None:
         """Put these names in place of those of the block; without any the block is gone. Raises EnvironmentFault."""
         lines = [f"{address}\t{name}" for address, name in entries]
         block = [self._begin, *lines, self._end] if lines else []
-        text = "".join(f"{line}\n" for line in [*self._rest(), *block])
+        data = b"".join(line + b"\n" for line in [*self._rest(), *map(str.encode, block)])
         try:
-            if text != self._path.read_text(errors="surrogateescape"):
-                self._replace(text)
+            if data != self._path.read_bytes():
+                self._replace(data)
         except OSError as error:
             raise EnvironmentFault(f"can't write {self._path}: {error.strerror}") from error
 
-    def _rest(self) -> list[str]:
+    def _rest(self) -> list[bytes]:
+        """The lines outside of the block, as they are."""
         try:
-            lines = self._path.read_text(errors="surrogateescape").splitlines()
+            lines = self._path.read_bytes().removesuffix(b"\n").split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise EnvironmentFault(f"can't read {self._path}: {error.strerror}") from error
-        if self._begin in lines:
-            first = lines.index(self._begin)
-            last = lines.index(self._end, first) if self._end in lines[first:] else first
+        begin, end = self._begin.encode(), self._end.encode()
+        if begin in lines:
+            first = lines.index(begin)
+            last = lines.index(end, first) if end in lines[first:] else first
             del lines[first : last + 1]
-        return lines
+        return lines if lines != [b""] else []
 
-    def _replace(self, text: str) -> None:
+    def _replace(self, data: bytes) -> None:
         """Whoever reads the file sees the old one or the new one, but where it is mounted by itself, in a container."""
-        data = text.encode(errors="surrogateescape")
         try:
             descriptor, name = tempfile.mkstemp(prefix=".hosts-", dir=self._path.parent)
         except PermissionError:

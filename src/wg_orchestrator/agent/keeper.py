@@ -63,6 +63,7 @@ class Keeper:
         self._weave = Weave(link.picture, self._wishes)
         self._dirty: set[PublicKey] = set()
         self._wake = asyncio.Event()
+        self._access = asyncio.Lock()
         self._look_at = 0.0
         self._holds = True
         self._was_set_up = False
@@ -182,12 +183,14 @@ class Keeper:
                 return
 
     async def _read(self) -> None:
-        self._weave.actual = await self._interface.read()
+        async with self._access:  # What was read before a change must not come after it.
+            self._weave.actual = await self._interface.read()
 
     async def _apply(self, changes: list[Change]) -> None:
         if changes:
-            await self._interface.apply(changes)
-            self._weave.applied(changes)
+            async with self._access:
+                await self._interface.apply(changes)
+                self._weave.applied(changes)
 
     async def _report(self, now: float) -> None:
         """Say to the service which revision the interface is as of."""

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from wg_orchestrator.agent.errors import EnvironmentFault
 from wg_orchestrator.agent.host_names import host_names
 from wg_orchestrator.agent.hosts_file import HostsFile
+from wg_orchestrator.agent.wishes import sound_peers
 from wg_orchestrator.client.picture import Picture
+from wg_orchestrator.domain.peer import PublicKey
 
 _PACE = 0.5
 """Seconds from a change to the file that has it: a crowd of newcomers is written once."""
@@ -13,9 +15,12 @@ _PACE = 0.5
 class Naming:
     """Keeps the names of a tenant's peers in the hosts file."""
 
-    def __init__(self, picture: Picture, tenant: str, hosts: HostsFile, say: Callable[[str], None]) -> None:
-        """`say` gets a line if the file can't be written."""
+    def __init__(
+        self, picture: Picture, own: PublicKey, tenant: str, hosts: HostsFile, say: Callable[[str], None]
+    ) -> None:
+        """`own` is this machine's key. `say` gets a line if the file can't be written."""
         self._picture = picture
+        self._own = own
         self._tenant = tenant
         self._hosts = hosts
         self._say = say
@@ -37,6 +42,7 @@ class Naming:
         if self._picture.revision is None:
             return
         try:
-            self._hosts.write(host_names(self._picture.peers_now(), self._tenant, self._hosts.known()))
+            peers = sound_peers(self._picture, self._own)
+            self._hosts.write(host_names(peers, self._tenant, self._hosts.known()))
         except EnvironmentFault as fault:
             self._say(str(fault))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from wg_orchestrator.agent.tunnel import KEEPALIVE, IPInterface, Observed
-from wg_orchestrator.domain.endpoint import Endpoint, is_private
+from wg_orchestrator.domain.endpoint import Endpoint, is_private, is_reachable
 
 TRIAL = 5.0
 """Seconds that an endpoint has to answer a handshake: WireGuard sends the next one after as many (REKEY_TIMEOUT)."""
@@ -65,7 +65,7 @@ class Here:
     @property
     def is_public(self) -> bool:
         """Whether it has an address that is its own everywhere."""
-        return any(not is_private(address.ip) for address in self.addresses)
+        return any(is_reachable(address.ip) and not is_private(address.ip) for address in self.addresses)
 
     def candidates(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
         """A peer's endpoints in the order in which to try them: first those in the same network, then public ones, then
@@ -101,6 +101,8 @@ class Path:
     """What had come from the peer and gone to it by then, or when the trial began."""
     listed: tuple[Endpoint, ...] = ()
     """What there was to try when this was decided."""
+    waits: bool = False
+    """Whether the trial has yet to begin, since others are tried now."""
 
     @property
     def is_urgent(self) -> bool:
@@ -109,7 +111,7 @@ class Path:
 
     def next_look(self) -> float | None:
         """When the tunnel has to be looked at again; None if there is no haste."""
-        if self.trial is None or not self.is_urgent:
+        if self.trial is None or self.waits or not self.is_urgent:
             return None
         return self.since + (ATTEMPTS[self.attempts] if self.attempts < len(ATTEMPTS) else TRIAL)
 
@@ -128,10 +130,20 @@ class Path:
             return _try(0, candidates, tunnel, now) if is_lost else seen
         if candidates != self.listed and self.trial != candidates[0]:
             return _try(0, candidates, tunnel, now)
+        if self.waits:
+            return replace(self, listed=candidates)
         if now - self.since >= (TRIAL if self.is_urgent else LONG_TRIAL):
             return _try(self.trials, candidates, tunnel, now)
         is_due = self.attempts < len(ATTEMPTS) and now - self.since >= ATTEMPTS[self.attempts]
         return replace(self, listed=candidates, attempts=self.attempts + is_due)
+
+    def begun(self, now: float) -> "Path":
+        """The path whose turn it is."""
+        return replace(self, since=now, waits=False) if self.waits else self
+
+    def waiting(self, now: float) -> "Path":
+        """The path whose turn it is not. The peer may still be heard of meanwhile."""
+        return self if self.waits else replace(self, since=now, attempts=0, waits=True)
 
     def kind(self, tunnel: Observed, here: Here) -> tuple[PathKind, Reason | None]:
         """How the peer is reached, or why it is not."""

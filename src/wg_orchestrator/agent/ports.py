@@ -25,7 +25,7 @@ class Interface(Protocol):
         """
 
     async def read(self) -> Actual:
-        """What the interface is like. Raises InterfaceLost."""
+        """What the interface is like. Raises InterfaceLost, or EnvironmentFault."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
         """Make these changes, in order, and touch nothing else. Raises InterfaceLost, or EnvironmentFault if one of
@@ -40,10 +40,12 @@ class Machine(Protocol):
     """The rest of this machine's network."""
 
     async def here(self) -> Here:
-        """The addresses at which others could reach this machine: those of its other interfaces."""
+        """The addresses by which this machine reaches others: those of its other interfaces."""
 
     async def overlap(self, network: Network) -> str | None:
-        """A local address, or a route of another interface, that is inside `network`, in words; None without one."""
+        """A local address, or a route or gateway of another interface, that is inside `network`, in words; None without
+        one.
+        """
 
     def changes(self) -> AsyncIterator[None]:
         """Yield whenever addresses, routes or interfaces have changed."""
@@ -57,6 +59,10 @@ class Link(Protocol):
     @property
     def local_address(self) -> IPv4Address | IPv6Address | None:
         """The address that the connection comes from; None if there is no connection."""
+
+    @property
+    def remote_address(self) -> IPv4Address | IPv6Address | None:
+        """The address that the connection goes to; None if there is no connection."""
 
     def follow(self) -> AsyncGenerator[Event, None]:
         """See `Member.follow`."""

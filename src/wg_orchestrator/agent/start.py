@@ -39,6 +39,7 @@ async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
     """
     if sys.platform != "linux":
         raise EnvironmentFault("the agent runs on Linux only")
+    from wg_orchestrator.agent.linux.holding import holding
     from wg_orchestrator.agent.linux.interface import LinuxInterface
     from wg_orchestrator.agent.linux.links import links
     from wg_orchestrator.agent.linux.machine import LinuxMachine
@@ -49,12 +50,13 @@ async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
     session, wish = state.session(place.url)
     member = Member(place.url, place.display_name, keys.public, session=session, virtual_ip=wish)
     picture = member.picture
-    naming = Naming(picture, setup.tenant, HostsFile(setup.interface), say) if place.names_peers else None
-    async with links() as kernel:
+    own = PublicKey.parse(keys.public)
+    naming = Naming(picture, own, setup.tenant, HostsFile(setup.interface), say) if place.names_peers else None
+    async with holding(setup.interface), links() as kernel:
         interface = LinuxInterface(
             setup.interface, _without_password(place.url), kernel, needs_userspace=place.needs_userspace
         )
-        keeper = Keeper(setup, (keys.private, PublicKey.parse(keys.public)), member, interface, say)
+        keeper = Keeper(setup, (keys.private, own), member, interface, say)
         agent = Agent(
             setup,
             member,
@@ -92,10 +94,11 @@ def _without_password(url: str) -> str:
 
 async def remove_left(interface: str) -> bool:
     """Remove the interface that an agent has left behind, if there is one. Raises EnvironmentFault."""
+    from wg_orchestrator.agent.linux.holding import holding
     from wg_orchestrator.agent.linux.interface import MARK
     from wg_orchestrator.agent.linux.links import links
 
-    async with links() as kernel:
+    async with holding(interface), links() as kernel:
         link = await kernel.find(interface)
         if link is None or not link.alias.startswith(f"{MARK} "):
             return False

@@ -1,13 +1,17 @@
 """The tunnels of an interface, kept as the tenant's picture and the choice among endpoints say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wg_orchestrator.agent.paths import Here, Path
 from wg_orchestrator.agent.plan import Change, RemoveTunnel, SetAddress, SetRoute, SetTunnel, plan
 from wg_orchestrator.agent.tunnel import KEEPALIVE, Actual, IPNetwork, Observed, Tunnel, Wished
+from wg_orchestrator.agent.turns import Turns
 from wg_orchestrator.agent.wishes import Wishes
 from wg_orchestrator.client.picture import Picture
 from wg_orchestrator.domain.peer import PublicKey
+
+_SESSION = 180.0
+"""Seconds."""
 
 
 class Weave:
@@ -19,8 +23,7 @@ class Weave:
         self._picture = picture
         self._wishes = wishes
         self._paths: dict[PublicKey, Path] = {}
-        self._due: list[PublicKey] = []
-        """Peers with which a handshake is to begin now."""
+        self._turns = Turns()
 
     def next_look(self) -> float | None:
         """When a tunnel has to be looked at again; None if there is no haste."""
@@ -35,19 +38,18 @@ class Weave:
         """All that the interface lacks. `actual` has just been read."""
         allowed = self._wishes.allowed_ips(now)
         self._paths = {key: path for key, path in self._paths.items() if key in allowed}
-        tunnels = {key: self._tunnel(key, allowed_ips, now) for key, allowed_ips in allowed.items()}
-        return self._plan(tunnels, None)
+        return self._plan(allowed, None, now)
 
     def changes_of(self, keys: Iterable[PublicKey], now: float) -> list[Change]:
         """What it lacks of these peers, who have come or gone."""
-        tunnels: dict[PublicKey, Tunnel] = {}
+        allowed: dict[PublicKey, frozenset[IPNetwork]] = {}
         for key in keys:
             allowed_ips = self._wishes.allowed_ips_of(key)
             if allowed_ips is not None:
-                tunnels[key] = self._tunnel(key, allowed_ips, now)
+                allowed[key] = allowed_ips
             else:
                 self._paths.pop(key, None)
-        return self._plan(tunnels, keys)
+        return self._plan(allowed, keys, now)
 
     def greetings(self) -> list[Change]:
         """Have each peer hear from this machine at once, so that it knows where this machine is now."""
@@ -75,34 +77,62 @@ class Weave:
                     tunnels[change.public_key] = _after(change, tunnels.get(change.public_key))
         self.actual = Actual(addresses, routes, tunnels)
 
-    def _plan(self, tunnels: dict[PublicKey, Tunnel], keys: Iterable[PublicKey] | None) -> list[Change]:
+    def _plan(
+        self, allowed: Mapping[PublicKey, frozenset[IPNetwork]], keys: Iterable[PublicKey] | None, now: float
+    ) -> list[Change]:
+        due = [key for key in allowed if self._step(key, now)]
+        silenced = self._take_turns(now)
         address, network = self._picture.virtual_ip, self._picture.network
         if address is None or network is None:
             return []
+        tunnels = {key: self._tunnel(key, allowed_ips) for key, allowed_ips in allowed.items()}
         changes = plan(Wished(address, network, tunnels), self.actual, keys)
-        attempts = [self._attempt(key, tunnels[key]) for key in self._due]
-        self._due.clear()
-        return changes + attempts
+        attempts = [self._attempt(key, tunnels[key]) for key in due if not self._paths[key].waits]
+        return changes + silenced + attempts
 
-    def _tunnel(self, key: PublicKey, allowed_ips: frozenset[IPNetwork], now: float) -> Tunnel:
+    def _step(self, key: PublicKey, now: float) -> bool:
+        """Look at the way to this peer. Whether a handshake is to begin now."""
         seen = self.actual.tunnels.get(key)
         if seen is None:  # It is new, or the whole interface is.
-            seen, before = Observed(key, allowed_ips), Path()
+            seen, before = Observed(key, frozenset()), Path()
         else:
             before = self.path(key)
         path = before.step(self.here.candidates(self._wishes.endpoints(key)), seen, now)
         self._paths[key] = path
+        return path.attempts > before.attempts
+
+    def _take_turns(self, now: float) -> list[Change]:
+        """Let as many of those that can't be reached be tried as may be at one time, and silence the others."""
+        turns = self._turns.give(self._paths, now)
+        silenced: list[Change] = []
+        for key, path in self._paths.items():
+            if path.trial is None:
+                continue
+            self._paths[key] = path.begun(now) if key in turns else path.waiting(now)
+            tunnel = self.actual.tunnels.get(key)
+            # WireGuard repeats a handshake for as long as a minute and a half, unless it forgets the peer.
+            if key not in turns and tunnel is not None and tunnel.keepalive and not _has_session(tunnel, now):
+                endpoint = tunnel.endpoint or path.trial
+                silenced.append(SetTunnel(key, False, endpoint, tunnel.allowed_ips, 0, begins_anew=True))
+        return silenced
+
+    def _tunnel(self, key: PublicKey, allowed_ips: frozenset[IPNetwork]) -> Tunnel:
+        path, seen = self._paths[key], self.actual.tunnels.get(key)
         if path.trial is None:
-            return Tunnel(key, allowed_ips, None, self.here.keepalive(seen.endpoint))
-        if path.attempts > before.attempts:
-            self._due.append(key)
-        return Tunnel(key, allowed_ips, path.trial, seen.keepalive)
+            return Tunnel(key, allowed_ips, None, self.here.keepalive(None if seen is None else seen.endpoint))
+        endpoint = None if path.waits and seen is not None else path.trial
+        return Tunnel(key, allowed_ips, endpoint, 0 if seen is None else seen.keepalive)
 
     def _attempt(self, key: PublicKey, tunnel: Tunnel) -> SetTunnel:
         """Have WireGuard begin a handshake. It goes on by itself for as long as there is a keepalive."""
         if self.actual.tunnels[key].latest_handshake is None:
             return SetTunnel(key, False, tunnel.endpoint, tunnel.allowed_ips, KEEPALIVE, begins_anew=True)
         return SetTunnel(key, keepalive=KEEPALIVE, sends_now=True)
+
+
+def _has_session(tunnel: Observed, now: float) -> bool:
+    """Whether there may be keys that still hold (WireGuard's whitepaper, section 6.2: REJECT_AFTER_TIME)."""
+    return tunnel.latest_handshake is not None and now - tunnel.latest_handshake < _SESSION
 
 
 def _after(change: SetTunnel, before: Observed | None) -> Observed:

@@ -1,12 +1,12 @@
 """Which peers the interface should have, by what the service says of the tenant."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from wg_orchestrator.agent.tunnel import IPNetwork, Observed, alone
 from wg_orchestrator.client.picture import Picture
 from wg_orchestrator.domain.endpoint import Endpoint, may_be_reached
-from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.peer import Peer, PublicKey
 from wg_orchestrator.wire.v2.notices import Message, Welcome
 
 
@@ -52,7 +52,7 @@ class Wishes:
 
     def allowed_ips(self, now: float) -> dict[PublicKey, frozenset[IPNetwork]]:
         """What each peer's tunnel should lead to. Each address leads to one peer."""
-        wanted = {key: alone(peer.virtual_ip) for key, peer in self._picture.peers.items() if self._is_sound(key)}
+        wanted = {peer.public_key: alone(peer.virtual_ip) for peer in sound_peers(self._picture, self._own)}
         self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
         if self._kept:
             own = self._picture.virtual_ip
@@ -64,9 +64,8 @@ class Wishes:
 
     def allowed_ips_of(self, key: PublicKey) -> frozenset[IPNetwork] | None:
         """The same for one peer that the service has just spoken of; None if it should have no tunnel."""
-        return (
-            alone(self._picture.peers[key].virtual_ip) if key in self._picture.peers and self._is_sound(key) else None
-        )
+        peer = self._picture.peers.get(key)
+        return alone(peer.virtual_ip) if peer is not None and _is_sound(peer, self._picture, self._own) else None
 
     def next_end(self) -> float | None:
         """When the next peer's time to come back is over."""
@@ -79,6 +78,14 @@ class Wishes:
             return ()
         return tuple(endpoint for endpoint in peer.endpoints if may_be_reached(endpoint, network))
 
-    def _is_sound(self, key: PublicKey) -> bool:
-        address, network = self._picture.peers[key].virtual_ip, self._picture.network
-        return key != self._own and address != self._picture.virtual_ip and network is not None and address in network
+
+def sound_peers(picture: Picture, own: PublicKey) -> Iterable[Peer]:
+    """Those peers of whom the service says nothing that can't be: they are neither this machine, nor outside of the
+    network.
+    """
+    return (peer for peer in picture.peers.values() if _is_sound(peer, picture, own))
+
+
+def _is_sound(peer: Peer, picture: Picture, own: PublicKey) -> bool:
+    address, network = peer.virtual_ip, picture.network
+    return peer.public_key != own and address != picture.virtual_ip and network is not None and address in network

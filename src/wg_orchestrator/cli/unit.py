@@ -20,6 +20,8 @@ def unit(url: str, options: tuple[str, ...], interface: str, state_dir: Path) ->
 
     if state_dir != DEFAULT_STATE_DIR:
         raise click.BadParameter(f"systemd keeps the state of a unit in {DEFAULT_STATE_DIR}", param_hint="--state-dir")
+    if "--hosts" in options:
+        raise click.BadParameter("the unit's user may not write to the hosts file", param_hint="--hosts")
     program = Path(sys.argv[0]).resolve()
     by = [sys.executable, "-m", "wg_orchestrator"] if program.name == "__main__.py" else [str(program)]
     command = [*by, "up", url, *options]

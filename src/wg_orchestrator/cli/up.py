@@ -27,6 +27,7 @@ from wg_orchestrator.cli.interface_options import interface_options
 @click.option("--userspace", is_flag=True, help="use wireguard-go, even if the kernel has WireGuard")
 @click.option("--mtu", type=click.IntRange(1280, 9000), default=1420, show_default=True, help="of the interface")
 @click.option("--hosts", is_flag=True, help="write the peers' names to the hosts file, as NAME.TENANT")
+@click.option("--public-network", is_flag=True, help="take a tenant's network that is not of private addresses")
 @click.option("--keep", is_flag=True, help="at the end, neither leave the tenant nor remove the interface")
 @interface_options
 def up(
@@ -37,6 +38,7 @@ def up(
     userspace: bool,
     mtu: int,
     hosts: bool,
+    public_network: bool,
     keep: bool,
     interface: str,
     state_dir: Path,
@@ -51,14 +53,17 @@ def up(
     from wg_orchestrator.agent.setup import Setup
     from wg_orchestrator.agent.start import Place
     from wg_orchestrator.cli.agent_commands import be_up
-    from wg_orchestrator.domain.endpoint import Endpoint
+    from wg_orchestrator.domain.endpoint import HIGHEST_PORT, Endpoint, is_reachable
     from wg_orchestrator.domain.errors import InvalidEndpoint
 
     try:
         given = tuple(map(Endpoint.parse, endpoints))
     except InvalidEndpoint as error:
         raise click.BadParameter(str(error), param_hint="--endpoint") from error
-    setup = Setup(interface, _tenant(url), listen_port, mtu, given, keep)
+    for endpoint in given:
+        if not 1 <= endpoint.port <= HIGHEST_PORT or not is_reachable(endpoint.address):
+            raise click.BadParameter(f"nobody can be reached at {endpoint}", param_hint="--endpoint")
+    setup = Setup(interface, _tenant(url), listen_port, mtu, given, public_network, keep)
     be_up(Place(url, name, state_dir, userspace, hosts), setup)
 
 

@@ -95,6 +95,17 @@ def is_private(address: IPAddress) -> bool:
     return _is_one_of(_PRIVATE, address)
 
 
+def is_shared(address: IPAddress) -> bool:
+    """Whether the address is a provider's own, which it gives to machines behind its NAT (RFC 6598)."""
+    return address in _SHARED
+
+
+def is_for_private_use(network: IPv4Network | IPv6Network) -> bool:
+    """Whether all addresses of it are private, or all are shared: nobody's own in public."""
+    first, last = network.network_address, network.broadcast_address
+    return (is_private(first) and is_private(last)) or (is_shared(first) and is_shared(last))
+
+
 def _unmapped(address: IPAddress) -> IPAddress:
     return address if address.version == 4 else address.ipv4_mapped or address
 
@@ -109,11 +120,12 @@ def _is_public(address: IPAddress) -> bool:
 
 _Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
+_SHARED = ip_network("100.64.0.0/10")
+"""Providers' (RFC 6598), and where tenants' networks usually are."""
+
 _NEVER: _Networks = (
     ip_network("0.0.0.0/32"),  # Unspecified.
-    ip_network(
-        "100.64.0.0/10"
-    ),  # A provider's own, behind its NAT (RFC 6598), and where tenants' networks usually are.
+    _SHARED,
     ip_network("127.0.0.0/8"),  # Loopback.
     ip_network("169.254.0.0/16"),  # Link-local.
     ip_network("192.88.99.0/24"),  # 6to4's relays (RFC 7526).

@@ -107,6 +107,7 @@ class FakeLink:
     def __init__(self, session: str = "") -> None:
         self.picture = Picture(session=session)
         self.local_address: IPAddress | None = ip_address("10.1.0.2")
+        self.remote_address: IPAddress | None = ip_address("10.1.0.1")
         self.announced: list[tuple[Endpoint, ...]] = []
         self.reported: asyncio.Queue[int] = asyncio.Queue()
         self.ended: list[str] = []

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 import anyio
 import pytest
@@ -28,14 +29,21 @@ PATIENCE = 10.0
 class Machine:
     """One machine, which outlives its agents."""
 
-    def __init__(self, kernel: Kernel | None = None, *, keeps: bool = False, session: str = "") -> None:
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        *,
+        keeps: bool = False,
+        session: str = "",
+        takes_public_network: bool = False,
+    ) -> None:
         self.link = FakeLink(session)
         self.host = FakeMachine()
         self.interface = FakeInterface(kernel or Kernel())
         self.said: list[str] = []
         self.remembered = 0
         self.disk_fault: EnvironmentFault | None = None
-        setup = Setup("wgo0", "acme", keeps=keeps)
+        setup = Setup("wgo0", "acme", keeps=keeps, takes_public_network=takes_public_network)
         keeper = Keeper(setup, ("private", OWN), self.link, self.interface, self.said.append, PACE)
         self.agent = Agent(setup, self.link, self.host, keeper, self.said.append, remember=self._remember)
 
@@ -177,6 +185,32 @@ async def test_a_network_that_overlaps_is_refused_at_first_and_later_changes_not
         machine.link.says(a_welcome(a_peer(2), revision=11))
         await machine.until_said("the interface stays as it was")
         assert machine.peers() == {"100.64.0.1/32"}
+
+
+async def test_a_network_of_others_addresses_is_taken_only_by_leave() -> None:
+    public = ip_network("8.8.8.0/24")
+    welcome = replace(a_welcome(), network=public, virtual_ip=ip_address("8.8.8.100"))
+    machine = Machine()
+    async with machine.running() as task:
+        machine.link.says(welcome)
+        with pytest.raises(EnvironmentFault, match=r"8\.8\.8\.0/24 has public addresses"):
+            await asyncio.wait_for(asyncio.shield(task), PATIENCE)
+    assert machine.interface.kernel.actual is None
+    machine = Machine(takes_public_network=True)
+    async with machine.running():
+        machine.link.says(welcome)
+        await machine.until_applied(10)
+        assert machine.interface.kernel.actual is not None
+        assert machine.interface.kernel.actual.routes == {public}
+
+
+async def test_a_network_with_the_services_own_address_is_refused() -> None:
+    machine = Machine()
+    machine.link.remote_address = ip_address("100.64.0.1")
+    async with machine.running() as task:
+        machine.link.says(a_welcome(a_peer(1)))
+        with pytest.raises(EnvironmentFault, match=r"the service's own address 100\.64\.0\.1"):
+            await asyncio.wait_for(asyncio.shield(task), PATIENCE)
 
 
 async def test_an_overlap_that_came_while_no_agent_ran_leaves_the_interface_that_it_finds() -> None:

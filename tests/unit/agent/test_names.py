@@ -113,11 +113,14 @@ def test_a_file_that_is_mounted_by_itself_is_written_in_place(file: Path, monkey
 
 
 def test_bytes_that_are_no_text_stay_as_they_are(file: Path) -> None:
-    file.write_bytes(b"127.0.0.1 \xff\xfe\n")
+    before = b"127.0.0.1 \xff\xfe\n192.0.2.1 dos\r\n192.0.2.2 \x0bodd \xc2\x85\n"
+    file.write_bytes(before)
     hosts = HostsFile("wgo0", file)
+    assert {"dos", "odd"} <= hosts.known()
     hosts.write(ENTRIES)
+    assert file.read_bytes().startswith(before)
     hosts.write([])
-    assert file.read_bytes() == b"127.0.0.1 \xff\xfe\n"
+    assert file.read_bytes() == before
 
 
 def test_a_file_that_can_not_be_read_is_said(tmp_path: Path) -> None:
@@ -131,6 +134,10 @@ def test_what_the_owner_names_is_announced_first_then_public_then_private_addres
     assert said == endpoints(
         "198.51.100.1:4000", "203.0.113.9:51820", "[2001:db8::2]:51820", "10.1.0.2:51820", "[fd00::2]:51820"
     )
+
+
+def test_an_address_that_leads_nowhere_from_elsewhere_is_not_announced() -> None:
+    assert announced(here("100.100.0.2/24", "10.1.0.2/24"), 51820, ()) == endpoints("10.1.0.2:51820")
 
 
 def test_no_more_is_announced_than_the_protocol_allows_and_each_once() -> None:

@@ -19,6 +19,7 @@ NOW = 1000.0
         (["10.1.0.2/24", "2001:db8:1::2/64"], [SIX, LAN], [LAN, SIX]),
         (["10.1.0.3/24"], [LAN, PUBLIC], [PUBLIC]),  # It is this machine's own address.
         ([], [LAN, PUBLIC], []),
+        (["100.100.0.2/24"], [LAN, PUBLIC], [PUBLIC, LAN]),  # A provider's address, behind its NAT.
     ],
 )
 def test_the_nearest_endpoints_are_tried_first(own: list[str], listed: list[str], order: list[str]) -> None:
@@ -33,6 +34,7 @@ def test_the_nearest_endpoints_are_tried_first(own: list[str], listed: list[str]
         (["198.51.100.7/24"], PUBLIC, 0),
         (["198.51.100.7/24"], ROUTED, 25),
         (["10.1.0.2/24"], None, 0),
+        (["100.100.0.2/24"], PUBLIC, 25),
     ],
 )
 def test_packets_keep_a_mapping_open_where_there_may_be_a_nat(own: list[str], at: str | None, seconds: int) -> None:

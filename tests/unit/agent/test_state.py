@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import stat
 from ipaddress import ip_address
 from pathlib import Path
 
+import anyio
 import pytest
 
 from wg_orchestrator.agent.control import answering, ask, ended
@@ -119,6 +121,20 @@ async def test_a_command_gets_its_answer_and_an_unknown_one_none(tmp_path: Path)
     assert not socket.exists()
     with pytest.raises(NotRunning):
         await ask(socket, "status")
+
+
+async def test_one_who_says_nothing_does_not_delay_the_end(tmp_path: Path) -> None:
+    async def answer(_: str) -> object:
+        return True
+
+    socket = tmp_path / "socket"
+    async with answering(socket, answer):
+        assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(socket)
+        assert await ask(socket, "status") is True
+    with anyio.fail_after(5):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_a_socket_that_a_killed_agent_has_left_is_used_again(tmp_path: Path) -> None:

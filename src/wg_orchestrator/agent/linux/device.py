@@ -22,7 +22,7 @@ class Device(Protocol):
     """WireGuard's own configuration of an interface, wherever it runs."""
 
     async def read(self) -> DeviceState:
-        """Raises InterfaceLost."""
+        """Raises InterfaceLost if WireGuard does not run the interface any more, or EnvironmentFault."""
 
     async def set_device(self, private_key: str | None, listen_port: int | None) -> None:
         """None stays as it is. Raises InterfaceLost, or EnvironmentFault if the port is taken."""

@@ -15,12 +15,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
 from wg_orchestrator.agent.tunnel import IPInterface, IPNetwork
+from wg_orchestrator.domain.endpoint import IPAddress
 from wg_orchestrator.domain.peer import VirtualIP
 
 _UP = 1
 _UNICAST = 1
 _LOCAL_TABLE = 255
-_LONGEST_ALIAS = 255
+LONGEST_ALIAS = 254
+"""Bytes: the kernel takes 255 with the NUL at the end (IFALIASZ)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class Link:
     alias: str
     mtu: int
     is_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where packets to a network leave."""
+
+    index: int
+    """The interface's."""
+    network: IPNetwork
+    gateway: IPAddress | None
 
 
 class Links:
@@ -63,7 +75,6 @@ class Links:
 
     async def set_up(self, index: int, alias: str, mtu: int) -> None:
         """Raises EnvironmentFault."""
-        alias = alias.encode()[:_LONGEST_ALIAS].decode(errors="ignore")
         try:
             await self._send(self._netlink.link, "set", index=index, IFLA_IFALIAS=alias)
             await self._send(self._netlink.link, "set", index=index, mtu=mtu, state="up")
@@ -89,16 +100,16 @@ class Links:
                 found.append((message["index"], address, message.get("flags") or 0))
         return found
 
-    async def routes(self) -> list[tuple[int, IPNetwork]]:
-        """The routes by which unicast packets leave, each with the index of its interface; local addresses aside."""
-        found = []
+    async def routes(self) -> list[Route]:
+        """The routes by which unicast packets leave; local addresses aside."""
+        found: list[Route] = []
         for family, everything in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
             for message in await self._dump(self._netlink.route, family=family):
                 if message["type"] != _UNICAST or (message.get("table") or message["table"]) == _LOCAL_TABLE:
                     continue
                 destination = message.get("dst")
                 network = ip_network(everything if destination is None else f"{destination}/{message['dst_len']}")
-                found += [(index, network) for index in _outgoing(message)]
+                found += [Route(index, network, gateway) for index, gateway in _hops(message)]
         return found
 
     async def add_address(self, index: int, address: VirtualIP) -> None:
@@ -147,13 +158,33 @@ async def links() -> AsyncIterator[Links]:
 
 
 async def events() -> AsyncIterator[None]:
-    """Yield whenever a link, an address or a route has changed."""
+    """Yield whenever links, addresses or routes have changed: once for all that has come since the last time."""
+    changed = asyncio.Event()
     async with AsyncIPRoute() as netlink:
         await netlink.bind()
-        while True:
+        listening = asyncio.create_task(_listen(netlink, changed))
+        listening.add_done_callback(lambda _: changed.set())
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                if listening.done():
+                    await listening  # Raises what has ended it.
+                yield
+        finally:
+            listening.cancel()
+
+
+async def _listen(netlink: AsyncIPRoute, changed: asyncio.Event) -> None:
+    while True:
+        try:
             async for message in netlink.get():
                 if str(message.get("event", "")).endswith(("LINK", "ADDR", "ROUTE")):
-                    yield
+                    changed.set()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            changed.set()  # More came than the socket holds (netlink(7)): what it was is for the next look to find.
 
 
 def _link(message: Any) -> Link:
@@ -167,9 +198,18 @@ def _link(message: Any) -> Link:
     )
 
 
-def _outgoing(message: Any) -> list[int]:
+def _hops(message: Any) -> list[tuple[int, IPAddress | None]]:
+    """The interfaces that a route leads to, each with the gateway there."""
     oif = message.get("oif")
-    return [oif] if oif is not None else [hop["oif"] for hop in message.get("multipath") or ()]
+    if oif is not None:
+        return [(oif, _gateway(message))]
+    return [(hop["oif"], _gateway(hop)) for hop in message.get("multipath") or ()]
+
+
+def _gateway(hop: Any) -> IPAddress | None:
+    # One of the other version of IP has a word of its own.
+    text = hop.get("gateway") or (hop.get("via") or {}).get("addr")
+    return None if text is None else ip_address(text)
 
 
 def _single(address: VirtualIP) -> dict[str, Any]:

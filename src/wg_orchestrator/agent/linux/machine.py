@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 from wg_orchestrator.agent.linux.interface import MARK
 from wg_orchestrator.agent.linux.links import Links, events
 from wg_orchestrator.agent.paths import Here
-from wg_orchestrator.domain.endpoint import is_reachable
+from wg_orchestrator.domain.endpoint import IPAddress, is_reachable, is_shared
 from wg_orchestrator.domain.ip_allocator import Network
 
 _NOT_USABLE = 0x20 | 0x40 | 0x08
@@ -25,7 +25,7 @@ class LinuxMachine:
             tuple(
                 address
                 for index, address, flags in await self._links.addresses()
-                if index not in ours and not flags & _NOT_USABLE and is_reachable(address.ip)
+                if index not in ours and not flags & _NOT_USABLE and _leads_out(address.ip)
             )
         )
 
@@ -35,9 +35,13 @@ class LinuxMachine:
         for index, address, _ in await self._links.addresses():
             if index in names and address.ip.version == network.version and address.ip in network:
                 return f"{names[index]} has the address {address}, which is in the tenant's network {network}"
-        for index, route in await self._links.routes():
-            if index in names and _is_inside(route, network):
-                return f"the route to {route} by {names[index]} is in the tenant's network {network}"
+        for route in await self._links.routes():
+            if route.index not in names:
+                continue
+            if _is_inside(route.network, network):
+                return f"the route to {route.network} by {names[route.index]} is in the tenant's network {network}"
+            if route.gateway is not None and route.gateway in network:
+                return f"the gateway {route.gateway} of {names[route.index]} is in the tenant's network {network}"
         return None
 
     async def changes(self) -> AsyncIterator[None]:
@@ -47,6 +51,11 @@ class LinuxMachine:
 
     def _is_ours(self, name: str, alias: str) -> bool:
         return name == self._interface or alias.startswith(f"{MARK} ")
+
+
+def _leads_out(address: IPAddress) -> bool:
+    """Whether a machine with this address may reach others, or be reached by them."""
+    return is_reachable(address) or is_shared(address)
 
 
 def _is_inside(route: Network, network: Network) -> bool:

@@ -20,7 +20,9 @@ from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.peer import PublicKey
 
 SOCKETS = Path("/var/run/wireguard")
-_ANSWER_TIME = 5.0
+_ANSWER_TIME = 60.0
+"""Seconds. A program with many peers may be busy for long, and is not to be taken for dead."""
+_HELLO_TIME = 1.0
 _END_LOOKS = 40
 _END_PACE = 0.05
 _LONGEST_ANSWER = 64 * 1024 * 1024
@@ -36,9 +38,12 @@ class Uapi:
     async def answers(self) -> bool:
         """Whether there is such a program."""
         try:
-            await self.read()
+            with anyio.fail_after(_HELLO_TIME):
+                await self.read()
         except InterfaceLost:
             return False
+        except TimeoutError:
+            pass
         return True
 
     async def ended(self) -> None:
@@ -51,7 +56,7 @@ class Uapi:
             await asyncio.sleep(_END_PACE)
 
     async def read(self) -> DeviceState:
-        """Raises InterfaceLost."""
+        """Raises InterfaceLost if no program is there, or EnvironmentFault if it does not answer."""
         return _read(await self._ask("get=1\n\n"))
 
     async def set_device(self, private_key: str | None, listen_port: int | None) -> None:
@@ -77,8 +82,10 @@ class Uapi:
         try:
             with anyio.fail_after(_ANSWER_TIME):
                 return await self._exchange(request)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise InterfaceLost(f"{self._interface} does not answer") from error
+        except TimeoutError as error:
+            raise EnvironmentFault(f"the program of {self._interface} does not answer in {_ANSWER_TIME:g} s") from error
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise InterfaceLost(f"no program runs {self._interface}") from error
 
     async def _exchange(self, request: str) -> str:
         reader, writer = await asyncio.open_unix_connection(self._path, limit=_LONGEST_ANSWER)

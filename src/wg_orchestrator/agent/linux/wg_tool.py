@@ -14,7 +14,7 @@ from wg_orchestrator.agent.tunnel import KEEPALIVE, Observed
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.peer import PublicKey
 
-_ANSWER_TIME = 10.0
+_ANSWER_TIME = 60.0
 _NONE = "(none)"
 
 
@@ -30,7 +30,7 @@ class WgTool:
         self._interface = interface
 
     async def read(self) -> DeviceState:
-        """Raises InterfaceLost."""
+        """Raises InterfaceLost or EnvironmentFault."""
         device, *peers = (line.split("\t") for line in (await self._wg("show", self._interface, "dump")).splitlines())
         tunnels = [_observed(fields) for fields in peers]
         private_key = "" if device[0] == _NONE else device[0]
@@ -69,7 +69,7 @@ class WgTool:
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise InterfaceLost(f"{self._interface} does not answer") from None
+            raise EnvironmentFault(f"{self._interface} does not answer in {_ANSWER_TIME:g} s") from None
         if process.returncode == 0:
             return output.decode()
         said = complaint.decode(errors="replace").strip()
