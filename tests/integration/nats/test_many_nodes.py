@@ -3,16 +3,17 @@ import asyncio
 import pytest
 
 from harness.nats_server import NatsServer
-from tests.builders import ACME, GLOBEX, a_key, a_peer, a_stay_in
-from tests.fakes import Joined, Left, Welcome
+from tests.builders import ACME, GLOBEX, a_key, a_newcomer, a_peer, a_stay_in
+from tests.fakes import Joined, Left, Subscriber, Welcome
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
-from wg_orchestrator.domain.errors import KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
+from wg_orchestrator.domain.errors import Conflict, KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable
 from wg_orchestrator.domain.events import PeerJoined
+from wg_orchestrator.domain.session import new_session
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -56,6 +57,21 @@ async def test_of_one_key_on_two_nodes_at_once_one_gets_in(server: NatsServer) -
             assert [type(result) for result in results if isinstance(result, BaseException)] == [KeyInUse]
         await until(lambda: one.peers() == two.peers())
         assert len(one.peers()) == 10
+
+
+async def test_of_two_resumptions_of_one_turn_on_two_nodes_at_once_one_is_committed(server: NatsServer) -> None:
+    one, two = Node(server, stream := a_stream()), Node(server, stream)
+    async with running(one, two):
+        secret, session = new_session()
+        await one.membership.join(ACME, a_newcomer(1), Subscriber(), session)
+        await until(lambda: one.peers() == two.peers())
+        for _ in range(10):
+            event = one.tenants.get(ACME).resume(a_key(1), secret)
+            assert event is not None
+            while two.tenants.get(ACME).resume(a_key(1), secret) != event:
+                await asyncio.sleep(0.005)  # It has yet to see the one before.
+            results = await asyncio.gather(*(node.tenants.commit(event) for node in (one, two)), return_exceptions=True)
+            assert [type(result) for result in results if isinstance(result, BaseException)] == [Conflict]
 
 
 async def test_simultaneous_joins_on_one_node_need_no_lookups_in_the_stream(

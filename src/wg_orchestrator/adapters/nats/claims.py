@@ -7,6 +7,7 @@ from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.feed import Moment, Position
 from wg_orchestrator.adapters.nats.ledger import Ledger
+from wg_orchestrator.adapters.nats.names import process_of
 from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Conflict
@@ -149,6 +150,9 @@ class Claims:
             return False
         if (holder.stay, holder.node) == (claim.stay, claim.node) and self._ledger.stands(claim.place):
             return True
+        is_same_turn = holder.stay.turn == claim.stay.turn
+        if is_same_turn and before is not None and process_of(holder.node) != process_of(claim.node):
+            raise Conflict(f"the stay at {claim.peer.virtual_ip} goes on elsewhere")
         if holder.stay not in (before, claim.stay):
             raise Conflict(f"the stay at {claim.peer.virtual_ip} goes on in another way")
         return False
