@@ -60,7 +60,11 @@ def create_app(container: Container | None = None) -> Service:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as services:
             for service in container.services():
-                await services.enter_async_context(service)
+                try:
+                    await services.enter_async_context(service)
+                except Exception as error:
+                    app.state.fault = str(error)
+                    raise
             readiness.start()
             yield
             readiness.stop()

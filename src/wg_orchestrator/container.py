@@ -7,16 +7,17 @@ from dependency_injector import containers, providers
 from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Resumption
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.history import HistoryLimits
 from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
-from wg_orchestrator.adapters.websocket.session import AimRule
+from wg_orchestrator.adapters.websocket.proofs import Proofs, ProofTerms
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.ports import TenantRepository
+from wg_orchestrator.domain.ports import Challenger, TenantRepository
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -42,6 +43,20 @@ def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) ->
         telemetry,
         timings,
         settings.grace,
+    )
+
+
+def _challenger(settings: Settings, telemetry: Telemetry) -> Challenger:
+    # Imported here, so that only a service with a rendezvous loads its cryptography.
+    from wg_orchestrator.adapters.rendezvous.challenger import UdpChallenger
+    from wg_orchestrator.adapters.rendezvous.key_file import private_key
+
+    return UdpChallenger(
+        private_key(settings.rendezvous_key),
+        settings.host,
+        settings.rendezvous_port or 0,
+        settings.rendezvous_endpoint,
+        telemetry,
     )
 
 
@@ -84,6 +99,17 @@ class Container(containers.DeclarativeContainer):
     aim = providers.Singleton(
         AimRule, network=settings.provided.network, trusts_strangers=settings.provided.trust_endpoints
     )
+    challenger = providers.Selector(
+        settings.provided.rendezvous,
+        off=providers.Object(None),
+        udp=providers.Singleton(_challenger, settings, telemetry),
+    )
+    proofs = providers.Singleton(
+        Proofs,
+        challenger=challenger,
+        terms=providers.Factory(ProofTerms, policy=settings.provided.proof, timeout=settings.provided.join_timeout),
+        telemetry=peer_telemetry,
+    )
     sessions = providers.Singleton(
         Sessions,
         service=membership,
@@ -97,6 +123,7 @@ class Container(containers.DeclarativeContainer):
             most_away=settings.provided.max_connections,
             update_interval=settings.provided.update_interval,
         ),
+        proofs=proofs,
         # No faster than another node takes their handshakes.
         max_release_rate=settings.provided.max_handshake_rate,
     )
@@ -116,7 +143,13 @@ class Container(containers.DeclarativeContainer):
         nats=nats_tenants.provided.running.call(grace.provided.left),
     )
     """The context manager within which the tenants are held. Each call makes a new one."""
-    services = providers.List(store, sessions.provided.running.call())
+    rendezvous = providers.Selector(
+        settings.provided.rendezvous,
+        off=providers.Factory(nullcontext),
+        udp=challenger.provided.running.call(),
+    )
+    """The context manager within which keys can be proven. Each call makes a new one."""
+    services = providers.List(store, rendezvous, sessions.provided.running.call())
     """The context managers within which the service runs: enter them in this order. Each call makes new ones."""
     readiness = providers.Singleton(
         Readiness,

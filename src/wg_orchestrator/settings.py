@@ -1,76 +1,27 @@
-import re
-from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FilePath,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
-
-Network = IPv4Network | IPv6Network
-
-
-def _network(value: object) -> Network:
-    return value if isinstance(value, Network) else ip_network(str(value))
-
-
-def _own_name(value: object) -> str:
-    """A host as `host_name` gives it: a name in lower case without a final dot, or an address, if IPv6 in brackets."""
-    name = str(value).removesuffix(".").lower()
-    with suppress(ValueError):
-        return f"[{IPv6Address(name.removeprefix('[').removesuffix(']')).compressed}]"
-    if not _HOST_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no host name without a port")
-    return name
-
-
-def _host(name: str) -> str:
-    try:
-        name.encode("idna")  # The resolver does the same.
-    except UnicodeError:
-        name = ""
-    if not name or not name.isprintable() or " " in name:
-        raise ValueError("not the name or address of a host")
-    return name
-
-
-def _nats_url(url: str) -> str:
-    # The error does not repeat the URL, as there may be a password in it.
-    try:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        if parts.scheme in ("nats", "tls") and parts.port != 0 and _host(parts.hostname or ""):
-            return url
-    except ValueError:
-        pass
-    raise ValueError("a server of NATS is given as nats://host:port or tls://host:port, the port from 1 to 65535")
-
-
-# A value beyond these bounds is probably mistyped. Some such values would overflow in the kernel or in a timer.
-Count = Annotated[int, Field(ge=1, le=100_000_000)]
-CountOrAny = Annotated[int, Field(ge=0, le=100_000_000)]
-Rate = Annotated[float, Field(ge=0.1, le=1_000_000)]
-RateOrAny = Annotated[float, Field(ge=0, le=1_000_000)]
-Size = Annotated[int, Field(ge=1, le=2**30)]
-Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
-Host = Annotated[str, AfterValidator(_host)]
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [item.strip() for item in value.split(",") if item.strip()]
+from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.proof import ProofPolicy
+from wg_orchestrator.setting_values import (
+    Count,
+    CountOrAny,
+    Host,
+    Network,
+    Rate,
+    RateOrAny,
+    Seconds,
+    Size,
+    as_endpoint,
+    as_nats_url,
+    as_network,
+    as_own_name,
+    split,
+)
 
 
 class GateLimits(BaseModel):
@@ -97,7 +48,7 @@ class GateLimits(BaseModel):
         description="bytes of memory that a process may use; newcomers are refused while it uses more; 0 is no limit; "
         "unless set, four fifths of the memory of the container, unit or machine, shared by the workers",
     )
-    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode] = Field(
+    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = Field(
         (), description="addresses or networks of proxies, comma-separated, whose X-Forwarded-For is believed"
     )
     request_timeout: Seconds = Field(5.0, description="seconds until a new connection must have sent its request")
@@ -109,7 +60,7 @@ class GateLimits(BaseModel):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split_proxies(cls, value: object) -> object:
-        return _split(value)
+        return split(value)
 
 
 class ConnectionLimits(BaseModel):
@@ -143,7 +94,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
 
     host: Host = Field("0.0.0.0", description="address to listen on")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
-    network: Annotated[Network, BeforeValidator(_network)] = Field(
+    network: Annotated[Network, BeforeValidator(as_network)] = Field(
         IPv4Network("100.64.0.0/10"), description="network that every tenant's virtual IPs come from"
     )
     max_peers_per_tenant: Count = Field(20_000, description="peers that one tenant may hold")
@@ -159,6 +110,26 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     trust_endpoints: bool = Field(
         False, description="let v2 peers announce public addresses that they do not connect from"
     )
+    rendezvous_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="UDP port at which v2 peers prove their keys by WireGuard; each further worker takes the next one; "
+        "0 picks a free one; unless set, nobody is asked to",
+    )
+    rendezvous_endpoint: Annotated[tuple[Annotated[Endpoint, BeforeValidator(as_endpoint)], ...], NoDecode] = Field(
+        (),
+        description="where peers reach that port, ADDRESS:PORT, comma-separated; with two of them it is seen whether a "
+        "peer's NAT has a port for each destination; unless set, the address that a peer connects to",
+    )
+    rendezvous_key: Path | None = Field(
+        None, description="file with the rendezvous' WireGuard private key, made on first use; unless set, a fresh key"
+    )
+    proof: ProofPolicy = Field(
+        ProofPolicy.WANTED,
+        description="whether v2 peers have to prove their keys, if there is a rendezvous: off, wanted or required; "
+        "with required, v1 peers are not let in",
+    )
     send_buffer_size: Size = Field(
         128 * 1024, description="bytes that may wait for one peer in the kernel, which may use twice as much memory"
     )
@@ -170,7 +141,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
         description="seconds for which a service that is told to stop goes on, while it says that it is not ready",
     )
     shutdown_timeout: int = Field(8, ge=1, le=86_400, description="seconds for all peers to leave when it stops")
-    allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(_own_name)]], NoDecode] = Field(
+    allowed_hosts: Annotated[frozenset[Annotated[str, BeforeValidator(as_own_name)]], NoDecode] = Field(
         frozenset(),
         description="host names of the service, comma-separated, without ports; a WebSocket for another host is "
         "refused; unless set, any host will do",
@@ -225,6 +196,14 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
             raise ValueError("more than one worker need nats_url")
         if self.metrics_port and self.metrics_port + self.workers - 1 > 65_535:
             raise ValueError("metrics_port and the next ones, one for each worker, end at 65535")
+        if self.rendezvous_port and self.rendezvous_port + self.workers - 1 > 65_535:
+            raise ValueError("rendezvous_port and the next ones, one for each worker, end at 65535")
+        if self.proof is ProofPolicy.REQUIRED and self.rendezvous_port is None:
+            raise ValueError("proof=required needs rendezvous_port")
+        if self.rendezvous_port is None and (self.rendezvous_endpoint or self.rendezvous_key):
+            raise ValueError("rendezvous_endpoint and rendezvous_key need rendezvous_port")
+        if self.workers > 1 and self.rendezvous_endpoint:
+            raise ValueError("rendezvous_endpoint names one process: start nodes of one worker each")
         if self.nats_tls_key is not None and self.nats_tls_certificate is None:
             raise ValueError("nats_tls_key is given with nats_tls_certificate")
         return self
@@ -233,7 +212,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     @classmethod
     def _nats_urls(cls, value: str | None) -> str | None:
         for url in [] if value is None else value.split(","):
-            _nats_url(url.strip())
+            as_nats_url(url.strip())
         return value
 
     @property
@@ -241,7 +220,12 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
         """Where the tenants are held."""
         return "memory" if self.nats_url is None else "nats"
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @property
+    def rendezvous(self) -> Literal["off", "udp"]:
+        """How keys are proven."""
+        return "off" if self.rendezvous_port is None else "udp"
+
+    @field_validator("allowed_hosts", "allowed_origins", "rendezvous_endpoint", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
-        return _split(value)
+        return split(value)

@@ -12,6 +12,7 @@ from wg_orchestrator.container import Container
 from wg_orchestrator.server.cannot_start import CannotStart
 from wg_orchestrator.server.server import Server
 from wg_orchestrator.settings import Settings
+from wg_orchestrator.unusable import Unusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,3 +70,5 @@ def make_server(settings: Settings, **options: Any) -> Server:
         if settings.store != "nats":
             raise
         raise CannotStart(f"there is no module {error.name}: install the extra nats") from error
+    except Unusable as error:
+        raise CannotStart(str(error)) from error

@@ -1,7 +1,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 from wg_orchestrator.domain.errors import InvalidEndpoint
@@ -78,6 +78,16 @@ def passed_on(
             or (trusts_strangers and _is_public(endpoint.address))
         )
     )
+
+
+def parse_address(text: str) -> IPAddress | None:
+    """The address that a socket's name begins with, without its scope, and IPv4 if it is IPv4-mapped; None if it is
+    none.
+    """
+    try:
+        return _unmapped(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 def may_be_reached(endpoint: Endpoint, network: IPv4Network | IPv6Network) -> bool:

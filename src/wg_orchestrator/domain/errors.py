@@ -5,6 +5,7 @@ MembershipError              the request can't be granted; nothing has changed
  ├── InvalidDisplayName
  ├── InvalidPublicKey
  ├── KeyInUse
+ ├── NotProven
  ├── TenantFull
  │    ├── NoAddressLeft
  │    └── PeerLimitReached
@@ -33,6 +34,10 @@ class InvalidPublicKey(MembershipError):
 
 class KeyInUse(MembershipError):
     """The public key is live in this tenant; the peer that holds it stays."""
+
+
+class NotProven(MembershipError):
+    """It was not shown in time that the public key is the newcomer's own."""
 
 
 class TenantFull(MembershipError):

@@ -12,6 +12,8 @@ class LeaveCause(Enum):
     """The peer's connection has ended."""
     LOST = "lost"
     """Its node was lost, or its place went to another: the peer may still be connected, and may come back."""
+    SUPERSEDED = "superseded"
+    """Somebody else has proven that the key is theirs: the peer must not come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)

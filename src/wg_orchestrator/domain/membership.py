@@ -82,16 +82,20 @@ class MembershipService(Generic[Subscriber]):
         return None
 
     async def update(
-        self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
+        self,
+        stay: Stay,
+        display_name: DisplayName | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
+        is_proven: bool = False,
     ) -> Stay:
-        """Have a peer's new name, new endpoints or both told; None leaves it as it is. Does nothing if that changes
-        nothing, or if the stay has ended. If the peer has resumed it on another connection since, what it has said
-        there is newer, and is kept. Returns the stay as it is then.
+        """Have a peer's new name, new endpoints or both told, and that its key `is_proven`; None leaves it as it is.
+        Does nothing if that changes nothing, or if the stay has ended. If the peer has resumed it on another connection
+        since, what it has said there is newer, and is kept. Returns the stay as it is then.
 
         Raises Unavailable.
         """
         while (tenant := self._tenants.get(stay.tenant_id)).goes_on(stay):
-            event = tenant.update(stay, display_name, endpoints)
+            event = tenant.update(stay, display_name, endpoints, is_proven)
             if event is None:
                 break
             try:
@@ -115,6 +119,14 @@ class MembershipService(Generic[Subscriber]):
             except Unavailable:
                 return  # The repository sees to it.
             return
+
+    async def supersede(self, tenant_id: TenantId, public_key: PublicKey) -> None:
+        """End the stay of this key, wherever its peer is connected, as somebody has proven that the key is their own.
+        Does nothing if there is none.
+        """
+        stay = self._tenants.get(tenant_id).stay_of(public_key)
+        if stay is not None:
+            await self.leave(stay, LeaveCause.SUPERSEDED)
 
     def is_in(self, stay: Stay) -> bool:
         return stay in self._tenants.get(stay.tenant_id)

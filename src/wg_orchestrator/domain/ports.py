@@ -1,9 +1,12 @@
 """What the core needs from adapters. An adapter keeps every promise here; `tests/contracts` checks them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.events import Committed, MembershipEvent
+from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -46,6 +49,45 @@ class TenantRepository(Protocol):
         was in the way. Raises Unavailable if it can't be committed now. Then a join, an update or a resumption has not
         happened or is undone; a leave is not lost, but is committed as soon as that is possible.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """How somebody proves that a key is theirs: by a handshake of their WireGuard with the rendezvous.
+
+    That shows that whoever was given this challenge has the private key, and where their packets come from.
+    """
+
+    rendezvous: PublicKey
+    """The key of the WireGuard to greet."""
+    preshared_key: str = field(repr=False)
+    """Of this challenge alone, in WireGuard's text form. A secret."""
+    endpoints: tuple[Endpoint, ...]
+    """Where it can be greeted, the best first."""
+
+
+class Challenger(Protocol):
+    """Finds out whose keys are whose, and where their owners' WireGuards send from."""
+
+    def claim(
+        self,
+        public_key: PublicKey,
+        reached_at: IPAddress | None,
+        seen: Callable[[Endpoint], None],
+        dropped: Callable[[], None],
+    ) -> Challenge:
+        """A new challenge for somebody who says that this key is theirs, and who has reached the service at this
+        address, if that is known.
+
+        `seen` is called with the endpoint that the packets come from once the key is proven, and again whenever that
+        changes. Of the claims on one key that are not proven only a few are kept: `dropped` is called when newer ones
+        have taken this one's place. Neither is called after `release`.
+        """
+        ...
+
+    def release(self, challenge: Challenge) -> None:
+        """Forget a challenge, and what it has proven. One that is forgotten already is no error."""
         ...
 
 

@@ -80,10 +80,19 @@ class Tenant:
         held = self._stays.get(stay.peer.public_key)
         return held is not None and held.id == stay.id
 
+    def stay_of(self, public_key: PublicKey) -> Stay | None:
+        """The stay of this key, if it is live here."""
+        return self._stays.get(public_key)
+
     def update(
-        self, stay: Stay, display_name: DisplayName | None = None, endpoints: tuple[Endpoint, ...] | None = None
+        self,
+        stay: Stay,
+        display_name: DisplayName | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
+        is_proven: bool = False,
     ) -> PeerUpdated | None:
-        """Decide on a peer's new name, new endpoints or both; None is the one it has. Returns None if nothing changes.
+        """Decide on a peer's new name, new endpoints or both; None is the one it has. `is_proven`: it has shown that
+        its key is its own, which stays so. Returns None if nothing changes.
 
         `stay` is as it was when that was said. If it goes on in another turn, what was changed since is kept.
 
@@ -100,6 +109,7 @@ class Tenant:
             now,
             display_name=now.display_name if display_name is None else display_name,
             endpoints=now.endpoints if endpoints is None else endpoints,
+            proven=now.proven or is_proven,
         )
         return None if peer == now else PeerUpdated(replace(held, peer=peer))
 

@@ -42,9 +42,10 @@ class Server(SignalledServer):
         self._on_serving = on_serving
         self._settings = settings = container.settings()
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
+        self._app = create_app(container)
         super().__init__(
             uvicorn.Config(
-                create_app(container),
+                self._app,
                 http="httptools",
                 ws="none",
                 interface="asgi3",
@@ -109,7 +110,7 @@ class Server(SignalledServer):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         if self.lifespan.should_exit:
-            raise CannotStart("the application has not started")
+            raise CannotStart(getattr(self._app.state, "fault", "the application has not started"))
         [listener] = sockets or []
         tls, loop = self._certificate, asyncio.get_running_loop()
         self.servers = [

@@ -1,5 +1,6 @@
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
+from wg_orchestrator.domain.endpoint import IPAddress, parse_address
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.conversation import OPEN, Ending, Step
 from wg_orchestrator.rfc6455.handshake import Handshake, Request, websocket_scope
@@ -44,6 +45,10 @@ class WebSocketProtocol(ConversationProtocol):
         context.start(self._call.run(context.app, scope))
 
     # Connection
+
+    def local_address(self) -> IPAddress | None:
+        name = self._transport.get_extra_info("sockname")
+        return parse_address(name[0]) if name else None
 
     async def deny(self, status: int, reason: str) -> None:
         self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())

@@ -1,11 +1,14 @@
 """How a part of the service says what happens in it: as log lines for people and as metrics for Prometheus."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 WINDOW = 10.0
 """Seconds over which the rate of log lines is averaged, and after which a flood is summed up."""
@@ -64,6 +67,10 @@ class Telemetry:
             gauge.set_function(value)
         return gauge
 
+    def counts(self, name: str, what: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
+        """A counter with a label, whose values are read by a call each time that the metrics are read."""
+        self.registry.register(_Counts(f"wg_orchestrator_{name}", what, label, read))
+
     def histogram(self, name: str, what: str, *buckets: float) -> Histogram:
         return Histogram(name, what, namespace="wg_orchestrator", registry=self.registry, buckets=buckets)
 
@@ -88,6 +95,17 @@ class Telemetry:
             event, reason = kind
             untold = window.lines - self._max_lines
             self._logger.warning(f"{event}, many more", **_given(reason), not_logged=untold, seconds=self._window)
+
+
+class _Counts(Collector):
+    def __init__(self, name: str, what: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
+        self._name, self._what, self._label, self._read = name, what, label, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._what, labels=[self._label])
+        for value, count in sorted(self._read().items()):
+            family.add_metric([value], count)
+        yield family
 
 
 def _given(reason: str) -> dict[str, str]:

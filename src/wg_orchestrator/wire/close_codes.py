@@ -35,11 +35,16 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.InvalidDisplayName: BAD_DISPLAY_NAME,
     errors.InvalidPublicKey: BAD_PUBLIC_KEY,
     errors.KeyInUse: KEY_IN_USE,
+    errors.NotProven: NOT_PROVEN,
     errors.NoAddressLeft: TENANT_FULL,
     errors.PeerLimitReached: TENANT_FULL,
     errors.TenantLimitReached: AT_CAPACITY,
     errors.Unavailable: TRY_AGAIN_LATER,
 }
 
-PUT_OUT: dict[LeaveCause, Close] = {LeaveCause.LEFT: TRY_AGAIN_LATER, LeaveCause.LOST: TRY_AGAIN_LATER}
+PUT_OUT: dict[LeaveCause, Close] = {
+    LeaveCause.LEFT: TRY_AGAIN_LATER,
+    LeaveCause.LOST: TRY_AGAIN_LATER,
+    LeaveCause.SUPERSEDED: SUPERSEDED,
+}
 """The close for a peer whose stay has ended, for this cause, while its connection is open."""

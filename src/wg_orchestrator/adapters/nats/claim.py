@@ -75,9 +75,12 @@ class Claim:
         return is_same and stay.turn >= before.turn
 
     def ends(self, earlier: "Claim") -> bool:
-        """Whether it says of the earlier claim's session that its peer has left: wherever that was, it is over."""
+        """Whether it says of the earlier claim's session that its peer has left, or of any stay that another has proven
+        that the key is theirs: wherever that was, it is over.
+        """
         is_later = self.sequence > earlier.sequence and self.peer.public_key == earlier.peer.public_key
-        return is_later and self.node == "" and self.cause is LeaveCause.LEFT and earlier.stay.has_session
+        has_left = self.cause is LeaveCause.LEFT and earlier.stay.has_session
+        return is_later and self.node == "" and (has_left or self.cause is LeaveCause.SUPERSEDED)
 
     def vacated(self) -> "Claim":
         """The claim that takes its place when its stay has ended."""

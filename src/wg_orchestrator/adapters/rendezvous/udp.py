@@ -31,15 +31,17 @@ class UdpRendezvous:
 
     @asynccontextmanager
     async def running(self, addresses: Iterable[Endpoint]) -> AsyncIterator[list[Endpoint]]:
-        """Answer at these addresses meanwhile; yields them with the ports that they have, if those were 0.
+        """Answer at these addresses meanwhile; yields them with the ports that they have. Those that are 0 are one free
+        port.
 
         Raises OSError if one can't be used.
         """
         loop = asyncio.get_running_loop()
         with ExitStack() as stack:
-            bound = []
+            bound: list[Endpoint] = []
             for address in addresses:
-                udp = stack.enter_context(_socket(address))
+                port = address.port or (bound[0].port if bound else 0)
+                udp = stack.enter_context(_socket(Endpoint(address.address, port)))
                 loop.add_reader(udp, self._read, udp)
                 stack.callback(loop.remove_reader, udp)
                 bound.append(Endpoint(address.address, udp.getsockname()[1]))

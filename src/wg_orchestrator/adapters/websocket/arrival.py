@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
+from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.connection import Connection
-from wg_orchestrator.adapters.websocket.session import AimRule
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.tenant_id import TenantId

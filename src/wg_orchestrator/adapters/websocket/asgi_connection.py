@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketState
 
 from wg_orchestrator.adapters.websocket.connection import Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
+from wg_orchestrator.domain.endpoint import IPAddress, parse_address
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 from wg_orchestrator.settings import ConnectionLimits
@@ -39,6 +40,10 @@ class AsgiConnection:
         self._gone = False
         self._ending = _LOST
         self._listener: Listener | None = None
+
+    def local_address(self) -> IPAddress | None:
+        server = self._websocket.scope.get("server")
+        return parse_address(server[0]) if server else None
 
     async def deny(self, status: int, reason: str) -> None:
         await self._websocket.send_denial_response(PlainTextResponse(reason, status))

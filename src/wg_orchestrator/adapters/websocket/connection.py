@@ -1,5 +1,6 @@
 from typing import Protocol
 
+from wg_orchestrator.domain.endpoint import IPAddress
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.message import Notices, Text
 
@@ -49,6 +50,10 @@ class Connection(Recipient, Protocol):
     """A client's WebSocket. Until the join is read it is used with `await`. From the welcome on it is a Recipient, and
     tells a Listener what comes.
     """
+
+    def local_address(self) -> IPAddress | None:
+        """The service's own address in this connection, if it is known."""
+        ...
 
     async def deny(self, status: int, reason: str) -> None:
         """Answer the handshake with an HTTP status instead. Raises Gone."""

@@ -1,12 +1,11 @@
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TypeAlias
 
+from wg_orchestrator.adapters.websocket.aim import AimRule, Endpoints
 from wg_orchestrator.adapters.websocket.connection import Connection
-from wg_orchestrator.adapters.websocket.updates import Updates
-from wg_orchestrator.domain.endpoint import Endpoint, passed_on
+from wg_orchestrator.adapters.websocket.proofs import Proof
+from wg_orchestrator.adapters.websocket.updates import Change, Updates
 from wg_orchestrator.domain.errors import InvalidDisplayName
-from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.peer import DisplayName, PublicKey, parse_display_name
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -14,8 +13,6 @@ from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire.errors import MalformedMessage
 from wg_orchestrator.wire.v2 import requests
-
-Endpoints: TypeAlias = tuple[Endpoint, ...]
 
 _GOODBYES = frozenset({1000, 1005})
 """What a peer's close frame says, or does not say, when it leaves."""
@@ -64,26 +61,10 @@ class Session:
         return self.stay.has_session and not said_goodbye
 
 
-class AimRule:
-    """Says which of its endpoints others may be told of a peer: see `passed_on`."""
-
-    def __init__(self, network: Network, trusts_strangers: bool) -> None:
-        self._network = network
-        self._trusts_strangers = trusts_strangers
-
-    def __call__(self, endpoints: Endpoints, source: str) -> Endpoints:
-        """`source` is where the peer connects from: an address, if that is known."""
-        try:
-            address = ip_address(source.partition("%")[0])
-        except ValueError:
-            address = None
-        return passed_on(endpoints, address, self._network, self._trusts_strangers)
-
-
 class V2Session(Session):
     """The same of a peer that speaks protocol v2: it may change its name and its endpoints."""
 
-    __slots__ = ("_aim", "applied", "updates")
+    __slots__ = ("_aim", "_announced", "_observed", "applied", "proof", "updates")
 
     def __init__(
         self,
@@ -99,6 +80,10 @@ class V2Session(Session):
         self.applied = 0
         """The revision that the peer's WireGuard is as of, as far as the peer has said."""
         self.updates = updates
+        self.proof: Proof | None = None
+        # Of a stay that goes on, the first endpoint is where a peer that is proven was seen last.
+        endpoints, count = stay.peer.endpoints, int(stay.peer.proven)
+        self._observed, self._announced = endpoints[:count], endpoints[count:]
 
     def heard(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
@@ -118,6 +103,28 @@ class V2Session(Session):
 
     def update(self, display_name: DisplayName | None, endpoints: Endpoints | None) -> None:
         """Have a new name, or what may be passed on of new endpoints, told when it is due. None is unchanged."""
+        listed = None
         if endpoints is not None:
-            endpoints = self._aim(endpoints, self.source)
-        self.updates.add(self.stay.peer, display_name, endpoints)
+            self._announced = self._aim(endpoints, self.source)
+            listed = self._listed()
+        self.updates.add(self.stay.peer, Change(display_name, listed))
+
+    def take(self, proof: Proof | None) -> None:
+        """Ask for this proof, if that was not done, and follow what it shows for as long as the connection lives."""
+        self.proof = proof
+        if proof is not None:
+            proof.ask()
+            proof.follow(self.seen_at)
+
+    def seen_at(self, endpoints: Endpoints) -> None:
+        """Have told that the peer has proven its key, and that this is where its packets come from."""
+        self._observed = self._aim.observed(endpoints, self.source)
+        self.updates.add(self.stay.peer, Change(None, self._listed(), is_proven=True))
+
+    def gone(self, cause: Close) -> None:
+        if self.proof is not None:
+            self.proof.end()
+        super().gone(cause)
+
+    def _listed(self) -> Endpoints:
+        return tuple(dict.fromkeys((*self._observed, *self._announced)))

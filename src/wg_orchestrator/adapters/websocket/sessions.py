@@ -3,31 +3,29 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from functools import partial
-
-import anyio
 
 from wg_orchestrator.adapters.websocket.absences import Absences
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
 from wg_orchestrator.adapters.websocket.departures import Departures
+from wg_orchestrator.adapters.websocket.latest import LatestSessions
 from wg_orchestrator.adapters.websocket.letting_go import let_go
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
-from wg_orchestrator.adapters.websocket.session import Place, Session, V2Session, place_of
+from wg_orchestrator.adapters.websocket.proofs import Proof, Proofs
+from wg_orchestrator.adapters.websocket.session import Session, V2Session
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.tasks import Tasks
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.adapters.websocket.turnstile import Turnstile
-from wg_orchestrator.adapters.websocket.updates import Change, Updates
-from wg_orchestrator.domain.errors import KeyInUse, Unavailable
+from wg_orchestrator.domain.errors import KeyInUse, NotProven, Unavailable
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.session import NO_SESSION, new_session
-from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire.subprotocol import V1
 
+_RIVALS = 5
+"""How often a newcomer that has proven its key puts out another one that has it."""
 _LARGE = 2000
 """Peers of a tenant from which on its newcomers come in one after the other."""
 
@@ -42,6 +40,7 @@ class Sessions:
         telemetry: PeerTelemetry,
         grace: Grace,
         resumption: Resumption,
+        proofs: Proofs,
         max_release_rate: float,
         retry_delay: float = 1.0,
     ) -> None:
@@ -53,17 +52,17 @@ class Sessions:
         self._telemetry = telemetry
         self._grace = grace
         self._resumption = resumption
+        self._proofs = proofs
         self._max_release_rate = max_release_rate or math.inf
         self._retry_delay = retry_delay
         self._turnstile = Turnstile(per_turn=5000)
         self._connected: set[Session] = set()
-        # The latest session of each v2 peer, whether its connection lives or has ended. A key is live once in a tenant.
-        self._v2: dict[Place, V2Session] = {}
         self._absences = Absences(resumption, telemetry, self._grace_is_over)
         self._tasks = Tasks()
         self._joining = 0
         self._has_joined = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._latest = LatestSessions(service, telemetry, resumption, self._tasks, self._stopping, retry_delay)
         self._departures = Departures(service, telemetry, self._stopping, retry_delay)
 
     @property
@@ -82,6 +81,7 @@ class Sessions:
             self._grace.begin()
             self._stopping.set()
             self._notifier.stop()
+            self._proofs.stop()
             # A store that does not answer holds up the leaves. They are told by the end of this node's lease then.
             with self._grace.bounding():
                 await self._let_go()
@@ -96,36 +96,57 @@ class Sessions:
         """
         started = time.perf_counter()
         tenant_id = arrival.tenant_id
+        proof = self._proofs.of(arrival)
         self._joining += 1
         try:
             size = self._service.size(tenant_id)
             if size >= _LARGE:
                 await self._turnstile.enter(tenant_id, size)
-            back = await self._resume(arrival)
-            try:
-                session: Session = back or await self._come(arrival)
-            except KeyInUse:  # A node may hear only now of a stay that began on another one.
-                back = await self._resume(arrival)
-                if back is None:
-                    raise
-                session = back
+            session = await self._enter(arrival, proof)
             self._connected.add(session)
             if session.stay.has_session:
                 self._telemetry.session_connected()
+        except BaseException:
+            if proof is not None:
+                proof.end()
+            raise
         finally:
             self._joining -= 1
             self._has_joined.set()
         try:
-            if back is not None:
+            is_back = session.stay.turn > 0
+            if is_back:
                 self._telemetry.back(tenant_id, session.stay.peer, session.source)
-                back.update(arrival.newcomer.display_name, arrival.endpoints)
             else:
                 peers, took = self._service.size(tenant_id), time.perf_counter() - started
                 self._telemetry.joined(tenant_id, session.stay.peer, session.source, peers, took)
+            if isinstance(session, V2Session):
+                if is_back:
+                    session.update(arrival.newcomer.display_name, arrival.endpoints)
+                session.take(proof)
             await session.connection.run(session)
         except BaseException:
             session.gone(closes.INTERNAL_ERROR)
             raise
+
+    async def _enter(self, arrival: Arrival, proof: Proof | None) -> Session:
+        """Give the arrival its place: the one that it resumes, or a new one. For that it may have to prove its key."""
+        back = await self._resume(arrival)
+        if back is not None:
+            return back
+        if self._proofs.are_required and not await self._proofs.given(proof):
+            raise NotProven(f"{arrival.newcomer.public_key} is not proven")
+        for _ in range(_RIVALS):
+            try:
+                return await self._come(arrival)
+            except KeyInUse:  # A node may hear only now of a stay that began on another one.
+                back = await self._resume(arrival)
+                if back is not None:
+                    return back
+                if not await self._proofs.given(proof):
+                    raise
+                await self._service.supersede(arrival.tenant_id, arrival.newcomer.public_key)
+        raise Unavailable("the key is always in use again")
 
     async def _come(self, arrival: Arrival) -> Session:
         connection, source = arrival.connection, arrival.source
@@ -137,7 +158,7 @@ class Sessions:
         stay = await self._service.join(arrival.tenant_id, arrival.newcomer, subscriber, session)
         if arrival.resume is not None:
             self._telemetry.resumed("new")
-        return self._v2_session(stay, arrival, self._updates_of(stay))
+        return self._latest.begin(stay, arrival, self._ended)
 
     async def _resume(self, arrival: Arrival) -> V2Session | None:
         if arrival.resume is None:
@@ -145,50 +166,12 @@ class Sessions:
         secret, revision = arrival.resume
         subscriber = Subscriber(arrival.connection, arrival.version, secret, revision)
         key = arrival.newcomer.public_key
-        before = self._v2.get((arrival.tenant_id, key))
+        before = self._latest.of((arrival.tenant_id, key))
         stay = await self._service.resume(arrival.tenant_id, key, secret, subscriber)
         if stay is None:
             return None
-        # What waits to be told, and when it is due, goes on over the new connection.
-        updates = before.updates if before and before.stay.id == stay.id else self._updates_of(stay)
         self._absences.end(stay.id)
-        return self._v2_session(stay, arrival, updates)
-
-    def _updates_of(self, stay: Stay) -> Updates:
-        tell, interval = partial(self._update, place_of(stay)), self._resumption.update_interval
-        return Updates(tell, self._telemetry.not_told, interval)
-
-    def _v2_session(self, stay: Stay, arrival: Arrival, updates: Updates) -> V2Session:
-        session = V2Session(stay, arrival.connection, arrival.source, self._ended, self._resumption.aim, updates)
-        self._v2[session.place] = session
-        return session
-
-    def _update(self, place: Place, change: Change) -> None:
-        if (session := self._v2.get(place)) is not None:
-            self._tasks.start(self._tell(session, change))
-
-    async def _tell(self, session: V2Session, change: Change) -> None:
-        try:
-            while not self._stopping.is_set():
-                try:
-                    stay = await self._service.update(session.stay, change.display_name, change.endpoints)
-                except Unavailable:
-                    with anyio.move_on_after(self._retry_delay):
-                        await self._stopping.wait()
-                else:
-                    self._know(stay)
-                    break
-        except Exception:
-            self._telemetry.failed("update failed", session.stay.tenant_id)
-        session.updates.told()
-        if not self._service.is_in(session.stay):
-            self._moved(session)
-
-    def _know(self, updated: Stay) -> None:
-        """The peer is as this says, whichever connection here it lives on."""
-        session = self._v2.get(place_of(updated))
-        if session is not None and session.stay.id == updated.id:
-            session.stay = replace(session.stay, peer=updated.peer)
+        return self._latest.begin(stay, arrival, self._ended, before)
 
     def _ended(self, session: Session, cause: Close) -> None:
         """The session's connection has ended: have its stay end, or let the peer come back to it."""
@@ -200,7 +183,7 @@ class Sessions:
                 self._let_away(session, cause.reason)
             else:
                 self._telemetry.moved()
-                self._moved(session)
+                self._latest.moved(session)
             return
         self._leave(session, cause.reason, was_away=False)
 
@@ -214,20 +197,11 @@ class Sessions:
         if self._service.is_in(session.stay):
             self._leave(session, "grace over", was_away=True)
         else:
-            self._moved(session)
-
-    def _moved(self, session: V2Session) -> None:
-        """The peer is on another connection, here or on another node, or its stay has ended."""
-        if session.updates.are_done:  # Else what waits is told when it is due.
-            self._forget(session)
-
-    def _forget(self, session: Session) -> None:
-        if self._v2.get(session.place) is session:
-            del self._v2[session.place]
+            self._latest.moved(session)
 
     def _leave(self, session: Session, reason: str, was_away: bool) -> None:
-        self._forget(session)
         if isinstance(session, V2Session):
+            self._latest.forget(session)
             session.updates.end()
         self._tasks.start(self._departures.end(session, reason, was_away))
 

@@ -46,6 +46,11 @@ class PeerTelemetry(Refusals):
             "From a join message to its welcome",
             *(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
         )
+        self._proof_seconds = telemetry.histogram(
+            "proof_seconds",
+            "From the request that a peer prove its key to the proof",
+            *(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60),
+        )
         self._flush_seconds = telemetry.histogram(
             "flush_seconds",
             "To write a tenant's notices to all its peers",
@@ -101,6 +106,17 @@ class PeerTelemetry(Refusals):
             self._peers.dec()
         self._leaves.labels(reason).inc()
         self._telemetry.info("left", reason, partial(_names, peer), tenant=tenant_id, source=source, peers=peers)
+
+    def proven(self, seconds: float) -> None:
+        """A peer has proven its key, so long after it was asked to."""
+        self._proof_seconds.observe(seconds)
+
+    def behind_something(self, source: str, seen: str) -> None:
+        """A peer that connects from a public address is seen by the rendezvous at a private one."""
+        self._telemetry.warning(
+            "the rendezvous does not see where packets come from", "something stands in front of it",
+            source=source, seen=seen,
+        )  # fmt: skip
 
     def failed(self, what: str, tenant_id: TenantId) -> None:
         """An exception that is being handled is a fault of ours."""

@@ -12,15 +12,23 @@ class Change:
 
     display_name: DisplayName | None
     endpoints: tuple[Endpoint, ...] | None
+    is_proven: bool = False
+    """Whether the peer has shown by now that its key is its own."""
 
     def changes(self, peer: Peer) -> bool:
-        return self.display_name not in (None, peer.display_name) or self.endpoints not in (None, peer.endpoints)
+        is_proof = self.is_proven and not peer.proven
+        return (
+            is_proof
+            or self.display_name not in (None, peer.display_name)
+            or self.endpoints not in (None, peer.endpoints)
+        )
 
     def after(self, before: "Change") -> "Change":
         """Both, one after the other."""
         return Change(
             before.display_name if self.display_name is None else self.display_name,
             before.endpoints if self.endpoints is None else self.endpoints,
+            before.is_proven or self.is_proven,
         )
 
 
@@ -49,9 +57,8 @@ class Updates:
         """Whether nothing waits to be told, or is being told."""
         return self._waiting is None and not self._is_telling
 
-    def add(self, peer: Peer, display_name: DisplayName | None, endpoints: tuple[Endpoint, ...] | None) -> None:
+    def add(self, peer: Peer, change: Change) -> None:
         """Tell this of `peer`, who is known as this now, when it is due."""
-        change = Change(display_name, endpoints)
         if self._waiting is not None:
             self._said("coalesced")
             self._waiting = change.after(self._waiting)

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import anyio
@@ -13,17 +13,21 @@ import pytest
 from tests.builders import ACME, a_newcomer
 from tests.unit.adapters.websocket.test_notifier import TERMS
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
+from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
 from wg_orchestrator.adapters.websocket.connection import Listener
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
-from wg_orchestrator.adapters.websocket.session import AimRule
+from wg_orchestrator.adapters.websocket.proofs import Proofs, ProofTerms
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.domain.endpoint import IPAddress
 from wg_orchestrator.domain.errors import KeyInUse
 from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.ip_allocator import IPAllocator
 from wg_orchestrator.domain.membership import MembershipService
+from wg_orchestrator.domain.ports import Challenger
+from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.grace import Grace
@@ -42,6 +46,9 @@ class MemoryConnection:
         self.closed_with: Close | None = None
         self.has_ended = False
         self.listener: Listener | None = None
+
+    def local_address(self) -> IPAddress | None:
+        return ip_address("198.51.100.1")
 
     def welcome(self, welcome: Text) -> None:
         self.sent.append(welcome)
@@ -104,7 +111,15 @@ class LateRepository(HeldRepository):
 
 
 class House:
-    def __init__(self, *, seconds: float = 3600, rate: float = 0) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float = 3600,
+        rate: float = 0,
+        challenger: Challenger | None = None,
+        policy: ProofPolicy = ProofPolicy.OFF,
+        interval: float = 10.0,
+    ) -> None:
         self.tenants = LateRepository()
         self.telemetry = Telemetry(100)
         peers = PeerTelemetry(self.telemetry)
@@ -112,7 +127,8 @@ class House:
         self.grace = Grace(seconds)
         self.resumption = Resumption(AimRule(TERMS.network, trusts_strangers=False))
         service = MembershipService[Subscriber](self.tenants, notifier, 100)
-        self.sessions = Sessions(service, notifier, peers, self.grace, self.resumption, rate, retry_delay=0)
+        proofs = Proofs(challenger, ProofTerms(policy, timeout=0.05, interval=interval), peers)
+        self.sessions = Sessions(service, notifier, peers, self.grace, self.resumption, proofs, rate, retry_delay=0)
 
     async def join(self, number: int) -> MemoryConnection:
         connection = MemoryConnection()
