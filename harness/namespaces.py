@@ -94,11 +94,20 @@ class Internet:
         self._join(machine, self.exchange, "eth0", f"198.51.100.{next(self._hosts)}/24")
         return machine
 
-    def nat(self, name: str, *, drops_inbound: bool = True, network: str | None = None) -> "Lan":
+    def nat(
+        self,
+        name: str,
+        *,
+        drops_inbound: bool = True,
+        network: str | None = None,
+        mapping: str = "masquerade",
+        blocks: str = "",
+    ) -> "Lan":
         """A router with a public address and a private network behind it, which masquerades.
 
         `drops_inbound`: whether only answers get in, as with most. `network`: the first three numbers of its addresses,
-        10.N.0 unless given.
+        10.N.0 unless given. `mapping`: how (nft(8)): with `masquerade random` each destination has a port of its own.
+        `blocks`: what does not get out, as nft has it.
         """
         router, prefix = self.public(name), network or f"10.{next(self._lans)}.0"
         self._bridge(router)
@@ -108,11 +117,14 @@ class Internet:
         policy = "drop" if drops_inbound else "accept"
         rules = f"""
             table ip nat {{
-                chain post {{ type nat hook postrouting priority 100; ip saddr {network} oifname "eth0" masquerade; }}
+                chain post {{ type nat hook postrouting priority 100; ip saddr {network} oifname "eth0" {mapping}; }}
             }}
             table ip filter {{
                 chain forward {{ type filter hook forward priority 0; policy {policy};
+                    {f'iifname "br0" {blocks} drop;' if blocks else ""}
                     ct state established,related accept; iifname "br0" accept; }}
+                chain input {{ type filter hook input priority 0; policy {policy};
+                    ct state established,related accept; iifname != "eth0" accept; }}
             }}
         """
         subprocess.run(router.command("nft", "-f", "-"), input=rules, text=True, check=True, capture_output=True)

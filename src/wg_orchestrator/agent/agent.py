@@ -108,9 +108,13 @@ class Agent:
                 self._keeper.look()
             case Lost(cause, retry_in):
                 self._is_connected = False
+                self._keeper.lost()
                 self._say(f"{cause}; trying again in {retry_in:.1f} s")
-            case Prove() | Proven():
-                pass
+            case Prove():
+                self._keeper.prove(event)
+            case Proven(endpoint):
+                self._say(f"the key is proven; packets come from {endpoint}")
+                self._keeper.proven(endpoint)
             case _:
                 assert_never(event)
         if self._naming is not None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import anyio
 
 from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
-from wg_orchestrator.agent.paths import Here
+from wg_orchestrator.agent.paths import Here, Reason, is_symmetric
 from wg_orchestrator.agent.plan import Change
 from wg_orchestrator.agent.ports import Interface, Link
 from wg_orchestrator.agent.setup import Setup
 from wg_orchestrator.agent.status import PeerStatus, Status
 from wg_orchestrator.agent.weave import Weave
 from wg_orchestrator.agent.wishes import Wishes
+from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.peer import PublicKey
-from wg_orchestrator.wire.v2.notices import Resumed, Welcome
+from wg_orchestrator.wire.v2.notices import Prove, Resumed, Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,26 @@ class Keeper:
         """Remove the interface. Raises EnvironmentFault."""
         await self._interface.close()
 
+    def prove(self, request: Prove) -> None:
+        """The service asks for a proof of the key."""
+        self._weave.rendezvous.asked(request)
+        self.look(at_once=True)
+
+    def proven(self, endpoint: Endpoint) -> None:
+        """The key is proven, and the machine was seen there. The others hear of it now, too, and begin to try it: NATs
+        on both sides let packets in if both send at the same time.
+        """
+        self._weave.rendezvous.proven(endpoint)
+        self._weave.try_again(self._clock())
+        self.look(at_once=True)
+
+    def lost(self) -> None:
+        """The connection to the service has ended."""
+        self._weave.rendezvous.lost()
+
     def take_place(self, message: Welcome | Resumed) -> None:
         """The service has given this machine its place, and the picture is as of it."""
+        self._weave.rendezvous.placed(self._clock())
         self._wishes.take(message, self._weave.actual.tunnels, self._clock())
         self._holds = False
         self.look(at_once=True)
@@ -160,16 +179,21 @@ class Keeper:
         if is_whole:
             self._look_at = now + self._pace.calm
             await self._read()
+        await self._apply(self._weave.greet_rendezvous(now))
         revision = self._link.picture.revision
         if revision is None or self._holds:
+            self._look_again(now)
             return
         keys, self._dirty = self._dirty, set()
         await self._apply(self._weave.changes(now) if is_whole else self._weave.changes_of(keys, now))
         self._revision = revision
+        self._look_again(now)
+        await self._report(now)
+
+    def _look_again(self, now: float) -> None:
         for due in (self._weave.next_look(), self._wishes.next_end()):
             if due is not None:
                 self._look_at = min(self._look_at, max(due, now + self._pace.least))
-        await self._report(now)
 
     async def _reopen(self) -> None:
         while True:
@@ -206,6 +230,9 @@ class Keeper:
     def _peer_status(self, key: PublicKey) -> PeerStatus:
         peer, tunnel = self._link.picture.peers[key], self._weave.actual.tunnels[key]
         path, reason = self._weave.path(key).kind(tunnel, self._weave.here)
+        seen = peer.endpoints if peer.proven else ()
+        if reason is Reason.NO_HANDSHAKE and (self._weave.rendezvous.is_symmetric or is_symmetric(seen)):
+            reason = Reason.SYMMETRIC_NAT
         return PeerStatus(
             peer.display_name,
             str(key),

@@ -42,6 +42,10 @@ class Reason(Enum):
 
     NO_ENDPOINT = "no-endpoint"
     NO_HANDSHAKE = "no-handshake"
+    SYMMETRIC_NAT = "symmetric-nat"
+    """As before; and one of both is behind a NAT that has a port for each destination, so that the other one can't know
+    where to send to.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,10 @@ class Path:
         """The path whose turn it is."""
         return replace(self, since=now, waits=False) if self.waits else self
 
+    def again(self, now: float) -> "Path":
+        """The path of a peer that is to be tried anew from its first endpoint on, if it is not reached."""
+        return self if self.trial is None else replace(self, since=now - TRIAL, trials=0, waits=False)
+
     def waiting(self, now: float) -> "Path":
         """The path whose turn it is not. The peer may still be heard of meanwhile."""
         return self if self.waits else replace(self, since=now, attempts=0, waits=True)
@@ -166,6 +174,13 @@ class Path:
         # What comes by the session that there was counts too: WireGuard then knows where the peer is.
         newer = tunnel.latest_handshake is not None and tunnel.latest_handshake > self.since
         return newer or tunnel.rx_bytes > self.rx_bytes
+
+
+def is_symmetric(seen: Sequence[Endpoint]) -> bool:
+    """Whether a machine that is seen at these endpoints, at the same time, is behind a NAT that has a port for each
+    destination.
+    """
+    return len(seen) >= 2 and seen[0].address == seen[1].address and seen[0].port != seen[1].port
 
 
 def _is_silent(path: Path, tunnel: Observed, now: float) -> bool:

@@ -1,7 +1,7 @@
 """From what the interface is like to what it should be like, by as few changes as there can be."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wg_orchestrator.agent.tunnel import Actual, IPNetwork, Wished
@@ -44,6 +44,8 @@ class SetTunnel:
     """Forget all that there was with the peer first: so a handshake can begin at any time. All but `is_new` and
     `sends_now` is given then.
     """
+    preshared_key: str | None = field(default=None, repr=False)
+    """A secret, in WireGuard's text form. Given with `begins_anew`, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

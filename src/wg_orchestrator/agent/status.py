@@ -14,7 +14,7 @@ class PeerStatus:
     path: str
     """`lan`, `direct` or `none`."""
     reason: str | None
-    """Why there is no path: `no-endpoint` or `no-handshake`."""
+    """Why there is no path: `no-endpoint`, `no-handshake` or `symmetric-nat`."""
     latest_handshake: int | None
     """Unix seconds."""
     rx_bytes: int

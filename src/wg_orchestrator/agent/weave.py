@@ -1,9 +1,11 @@
 """The tunnels of an interface, kept as the tenant's picture and the choice among endpoints say."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from wg_orchestrator.agent.paths import Here, Path
 from wg_orchestrator.agent.plan import Change, RemoveTunnel, SetAddress, SetRoute, SetTunnel, plan
+from wg_orchestrator.agent.rendezvous import Rendezvous
 from wg_orchestrator.agent.tunnel import KEEPALIVE, Actual, IPNetwork, Observed, Tunnel, Wished
 from wg_orchestrator.agent.turns import Turns
 from wg_orchestrator.agent.wishes import Wishes
@@ -24,10 +26,11 @@ class Weave:
         self._wishes = wishes
         self._paths: dict[PublicKey, Path] = {}
         self._turns = Turns()
+        self.rendezvous = Rendezvous()
 
     def next_look(self) -> float | None:
         """When a tunnel has to be looked at again; None if there is no haste."""
-        looks = (path.next_look() for path in self._paths.values())
+        looks = [path.next_look() for path in (self.rendezvous.path, *self._paths.values())]
         return min((look for look in looks if look is not None), default=None)
 
     def path(self, key: PublicKey) -> Path:
@@ -50,6 +53,14 @@ class Weave:
             else:
                 self._paths.pop(key, None)
         return self._plan(allowed, keys, now)
+
+    def greet_rendezvous(self, now: float) -> list[Change]:
+        """What the tunnel to the rendezvous lacks. That needs no picture of the tenant."""
+        return self.rendezvous.changes(self.here, self.actual.tunnels, now)
+
+    def try_again(self, now: float) -> None:
+        """Try all peers that are not reached from their first endpoints on."""
+        self._paths = {key: path.again(now) for key, path in self._paths.items()}
 
     def greetings(self) -> list[Change]:
         """Have each peer hear from this machine at once, so that it knows where this machine is now."""
@@ -86,7 +97,8 @@ class Weave:
         if address is None or network is None:
             return []
         tunnels = {key: self._tunnel(key, allowed_ips) for key, allowed_ips in allowed.items()}
-        changes = plan(Wished(address, network, tunnels), self.actual, keys)
+        others = {key: tunnel for key, tunnel in self.actual.tunnels.items() if key != self.rendezvous.key}
+        changes = plan(Wished(address, network, tunnels), replace(self.actual, tunnels=others), keys)
         attempts = [self._attempt(key, tunnels[key]) for key in due if not self._paths[key].waits]
         return changes + silenced + attempts
 

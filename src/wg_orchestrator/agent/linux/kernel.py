@@ -87,6 +87,8 @@ def _peers(change: SetTunnel | RemoveTunnel) -> Iterator[dict[str, Any]]:
     if change.begins_anew:
         yield {"public_key": key, "remove": True}
     peer: dict[str, Any] = {"public_key": key, "update_only": not (change.is_new or change.begins_anew)}
+    if change.preshared_key is not None:
+        peer["preshared_key"] = change.preshared_key
     if change.endpoint is not None:
         peer["endpoint_addr"], peer["endpoint_port"] = str(change.endpoint.address), change.endpoint.port
     if change.allowed_ips is not None:

@@ -107,6 +107,8 @@ def _lines(changes: Iterable[SetTunnel | RemoveTunnel]) -> Iterator[str]:
             yield f"public_key={_hex(change.public_key.text)}"
         elif not change.is_new:
             yield "update_only=true"
+        if change.preshared_key is not None:
+            yield f"preshared_key={_hex(change.preshared_key)}"
         if change.endpoint is not None:
             yield f"endpoint={change.endpoint}"
         if change.allowed_ips is not None:

@@ -53,7 +53,8 @@ class WgTool:
                 if change.public_key not in there:
                     continue
             for words in _steps(change):
-                await self._wg("set", self._interface, "peer", change.public_key.text, *words)
+                secret = change.preshared_key or "" if isinstance(change, SetTunnel) else ""
+                await self._wg("set", self._interface, "peer", change.public_key.text, *words, given=secret)
             if there is not None:
                 (there.discard if isinstance(change, RemoveTunnel) else there.add)(change.public_key)
 
@@ -86,6 +87,8 @@ def _steps(change: SetTunnel | RemoveTunnel) -> Iterator[Sequence[str]]:
     if change.begins_anew:
         yield ("remove",)
     words: list[str] = []
+    if change.preshared_key is not None:  # By its input, as the private key.
+        words += ["preshared-key", "/dev/stdin"]
     if change.endpoint is not None:
         words += ["endpoint", str(change.endpoint)]
     if change.allowed_ips is not None:
