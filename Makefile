@@ -24,7 +24,7 @@ run: install ## Serve on port 8000
 demo: install ## Show a service, and a few peers that join and leave, on one screen
 	@exec $(BIN)/wg-orchestrator demo
 
-network: install ## Show three machines behind a NAT and not, that ping each other (Linux, root)
+network: install ## Show machines in public and behind two NATs that ping each other (Linux, root)
 	@exec $(BIN)/python -m harness.network_demo $(NETWORK)
 
 test: install ## Run all tests

@@ -1,4 +1,4 @@
-"""A service and three machines in network namespaces, one in public and two behind a NAT, on one screen:
+"""A service and four machines in network namespaces, in public, behind a NAT and behind another one, on one screen:
 `python -m harness.network_demo`.
 """
 
@@ -40,11 +40,16 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         internet = stack.enter_context(Internet())
-        console.print("setting up a public network, a NAT, a service and three machines …")
-        service = Service(internet.public("service"), folder).start()
+        console.print("setting up a public network, two NATs, a service and four machines …")
+        service = Service(internet.public("service"), folder, "--rendezvous-port", "51820").start()
         stack.callback(service.kill)
-        lan = internet.nat("nat")
-        places = {"public": internet.public("public"), "left": lan.machine("left", 2), "right": lan.machine("right", 3)}
+        near, far = internet.nat("near"), internet.nat("far")
+        places = {
+            "public": internet.public("public"),
+            "left": near.machine("left", 2),
+            "right": near.machine("right", 3),
+            "remote": far.machine("remote", 2),
+        }
         peers = [Peer(machine, name, service.url("demo"), folder) for name, machine in places.items()]
         began = time.monotonic()
         for peer in peers:

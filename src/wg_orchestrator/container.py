@@ -18,6 +18,7 @@ from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.ports import Challenger, TenantRepository
+from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -107,7 +108,11 @@ class Container(containers.DeclarativeContainer):
     proofs = providers.Singleton(
         Proofs,
         challenger=challenger,
-        terms=providers.Factory(ProofTerms, policy=settings.provided.proof, timeout=settings.provided.join_timeout),
+        terms=providers.Factory(
+            ProofTerms,
+            policy=providers.Factory(ProofPolicy, settings.provided.proof),
+            timeout=settings.provided.join_timeout,
+        ),
         telemetry=peer_telemetry,
     )
     sessions = providers.Singleton(

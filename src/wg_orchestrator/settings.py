@@ -6,7 +6,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wg_orchestrator.domain.endpoint import Endpoint
-from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.setting_values import (
     Count,
     CountOrAny,
@@ -125,8 +124,8 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     rendezvous_key: Path | None = Field(
         None, description="file with the rendezvous' WireGuard private key, made on first use; unless set, a fresh key"
     )
-    proof: ProofPolicy = Field(
-        ProofPolicy.WANTED,
+    proof: Literal["off", "wanted", "required"] = Field(
+        "wanted",
         description="whether v2 peers have to prove their keys, if there is a rendezvous: off, wanted or required; "
         "with required, v1 peers are not let in",
     )
@@ -198,7 +197,7 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
             raise ValueError("metrics_port and the next ones, one for each worker, end at 65535")
         if self.rendezvous_port and self.rendezvous_port + self.workers - 1 > 65_535:
             raise ValueError("rendezvous_port and the next ones, one for each worker, end at 65535")
-        if self.proof is ProofPolicy.REQUIRED and self.rendezvous_port is None:
+        if self.proof == "required" and self.rendezvous_port is None:
             raise ValueError("proof=required needs rendezvous_port")
         if self.rendezvous_port is None and (self.rendezvous_endpoint or self.rendezvous_key):
             raise ValueError("rendezvous_endpoint and rendezvous_key need rendezvous_port")

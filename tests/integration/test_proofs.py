@@ -2,18 +2,20 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.prover import Owner, Prover
 from tests.integration.service import Client, Service, running
-from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.server.cannot_start import CannotStart
 
-REQUIRED = {"proof": ProofPolicy.REQUIRED, "join_timeout": 0.5}
+REQUIRED = {"proof": "required", "join_timeout": 0.5}
 
 
 @asynccontextmanager
@@ -71,6 +73,18 @@ async def test_a_rendezvous_whose_port_is_taken_ends_the_start_and_says_so() -> 
                 pass
 
 
+def test_a_key_file_that_others_may_read_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(Owner().keys.private)
+    key.chmod(0o644)
+    options = ["--port", "0", "--host", "127.0.0.1", "--rendezvous-port", "0", "--rendezvous-key", str(key)]
+    words = [sys.executable, "-m", "wg_orchestrator", "serve", *options]
+    answer = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (1, 1), answer.stderr
+    assert "open to others" in answer.stderr
+    assert key.read_text() not in answer.stderr
+
+
 Owned = Callable[[Service, Owner], Awaitable[Prover | None]]
 
 
@@ -115,15 +129,13 @@ async def _strangers_claim(service: Service, key: str) -> None:
 @pytest.mark.parametrize(
     ("state", "policy"),
     [
-        (_absent, ProofPolicy.REQUIRED),
-        (_present, ProofPolicy.WANTED),
-        (_proven, ProofPolicy.WANTED),
-        (_in_its_grace, ProofPolicy.WANTED),
+        (_absent, "required"),
+        (_present, "wanted"),
+        (_proven, "wanted"),
+        (_in_its_grace, "wanted"),
     ],
 )
-async def test_of_many_strangers_with_its_key_none_gets_in_and_the_owner_does(
-    state: Owned, policy: ProofPolicy
-) -> None:
+async def test_of_many_strangers_with_its_key_none_gets_in_and_the_owner_does(state: Owned, policy: str) -> None:
     owner = Owner()
     async with proving(proof=policy, join_timeout=0.5) as service:
         there = await state(service, owner)

@@ -80,6 +80,8 @@ OTHERS: dict[str, list[str]] = {
     "network": ["", "x", "10.0.0.0/99", "10.0.0.1/8", "::/129", "x" * 10_000],
     "trusted_proxies": ["x", "10.0.0.0/8,,x", "10.0.0.1/8"],
     "allowed_hosts": ["a b", "a:8000", "http://a", "a/b", "[::1]x"],
+    "rendezvous_endpoint": ["x", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "a:1", "10.0.0.1:1,x", "10.0.0.1:51820"],
+    "proof": ["", "maybe", "required"],
     "nats_url": [
         "", ",", "nats://a,", "nats://", "nats://:4222", "nats://a:99999", "nats://a:-1", "nats://a:0", "nats://a:x",
         "http://a", "ws://a", "://", "nats://[::1", "nats://a b", "nats://a..b", "a:b:c", "x" * 1000,
@@ -94,7 +96,7 @@ OTHERS: dict[str, list[str]] = {
     "log_format": ["", "xml"],
 }  # fmt: skip
 ANY_TEXT = {"allowed_origins"}
-FILES_OF_THE_START = {"tls_certificate", "tls_key"}
+FILES_OF_THE_START = {"rendezvous_key", "tls_certificate", "tls_key"}
 FLAGS = {"trust_endpoints"}
 
 
