@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidTag
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from harness.wireguard_peer import Peer
 from tests.integration.service import PATIENCE, Endpoint
 from tests.integration.v2_client import V2
-from tests.unit.adapters.rendezvous.oracle import Peer
 from wg_orchestrator.client.keys import KeyPair
 
 

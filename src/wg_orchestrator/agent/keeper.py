@@ -97,7 +97,10 @@ class Keeper:
         await self._interface.close()
 
     def prove(self, request: Prove) -> None:
-        """The service asks for a proof of the key."""
+        """The service asks for a proof of the key. A rendezvous with the key of a peer, or of this machine, is none."""
+        if request.public_key == self._public_key or request.public_key in self._link.picture.peers:
+            self._say("the service names a rendezvous that is none")
+            return
         self._weave.rendezvous.asked(request)
         self.look(at_once=True)
 

@@ -91,6 +91,8 @@ class Weave:
     def _plan(
         self, allowed: Mapping[PublicKey, frozenset[IPNetwork]], keys: Iterable[PublicKey] | None, now: float
     ) -> list[Change]:
+        # Whoever joins with the key of the rendezvous gets nothing by it.
+        allowed = {key: allowed_ips for key, allowed_ips in allowed.items() if key != self.rendezvous.key}
         due = [key for key in allowed if self._step(key, now)]
         silenced = self._take_turns(now)
         address, network = self._picture.virtual_ip, self._picture.network

@@ -70,6 +70,11 @@ class Challenge:
 class Challenger(Protocol):
     """Finds out whose keys are whose, and where their owners' WireGuards send from."""
 
+    @property
+    def rendezvous(self) -> PublicKey:
+        """The key of the WireGuard to greet. It is no peer's."""
+        ...
+
     def claim(
         self,
         public_key: PublicKey,

@@ -71,6 +71,10 @@ class Machine:
             while not any(text in line for line in self.said):
                 await asyncio.sleep(0.001)
 
+    async def turn(self) -> None:
+        """Let the agent do something."""
+        await asyncio.sleep(0.001)
+
     def peers(self) -> set[str]:
         actual = self.interface.kernel.actual
         assert actual is not None

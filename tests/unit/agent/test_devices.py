@@ -98,6 +98,14 @@ CHANGES: list[tuple[SetTunnel | RemoveTunnel, list[list[str]]]] = [
              "persistent_keepalive_interval=25"],
         ],
     ),
+    (
+        SetTunnel(ONE, False, endpoint("10.0.0.1:9"), frozenset(), 25, begins_anew=True, preshared_key=PRIVATE),
+        [
+            [f"public_key={HEX_ONE}", "remove=true"],
+            [f"public_key={HEX_ONE}", f"preshared_key={base64.b64decode(PRIVATE).hex()}", "endpoint=10.0.0.1:9",
+             "replace_allowed_ips=true", "persistent_keepalive_interval=25"],
+        ],
+    ),
 ]  # fmt: skip
 
 
@@ -165,8 +173,14 @@ async def test_the_kernel_gets_one_message_for_each_step() -> None:
     steps = [fields(message) for message in netlink.sent]
     assert [step["WGPEER_A_FLAGS"] for step in steps] == [
         REMOVE, REPLACE_ALLOWED_IPS, UPDATE_ONLY, UPDATE_ONLY, UPDATE_ONLY, UPDATE_ONLY, REMOVE, REPLACE_ALLOWED_IPS,
+        REMOVE, REPLACE_ALLOWED_IPS,
     ]  # fmt: skip
-    assert [step.get("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") for step in steps] == [None, 25, 0, 0, 25, 0, None, 25]
+    assert [step.get("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") for step in steps] == [
+        None, 25, 0, 0, 25, 0, None, 25, None, 25,
+    ]  # fmt: skip
+    assert [step.get("WGPEER_A_PRESHARED_KEY") for step in steps[:-1]] == [None] * 9
+    assert steps[-1]["WGPEER_A_PRESHARED_KEY"] == PRIVATE.encode()
+    assert not steps[-1].get("WGPEER_A_ALLOWEDIPS")
     assert {step["WGPEER_A_PUBLIC_KEY"] for step in steps} == {ONE.text.encode()}
     assert {message.get_attr("WGDEVICE_A_IFNAME") for message in netlink.sent} == {"wgo0"}
     assert all(message.get_attr("WGDEVICE_A_FLAGS") is None for message in netlink.sent), "other peers are replaced"

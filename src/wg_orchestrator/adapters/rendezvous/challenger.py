@@ -58,6 +58,11 @@ class UdpChallenger:
             ) from error
 
     @property
+    def rendezvous(self) -> PublicKey:
+        """See the port."""
+        return self._public_key
+
+    @property
     def port(self) -> int:
         """The UDP port; the one that was picked, once it is running."""
         return self._port

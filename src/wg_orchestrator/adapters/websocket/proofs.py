@@ -11,6 +11,7 @@ from wg_orchestrator.adapters.websocket.aim import is_in_between
 from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.ports import Challenge, Challenger
 from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.rfc6455.message import Notices, Text
@@ -43,7 +44,12 @@ class Proofs:
         return self._terms.policy is ProofPolicy.REQUIRED
 
     def of(self, arrival: Arrival) -> "Proof | None":
-        """What can be asked of this arrival; None if nothing can."""
+        """What can be asked of this arrival; None if nothing can.
+
+        Raises InvalidPublicKey if it comes with the rendezvous' own key, which all peers have configured already.
+        """
+        if self._challenger is not None and arrival.newcomer.public_key == self._challenger.rendezvous:
+            raise InvalidPublicKey("that is the rendezvous' key")
         if self._challenger is None or self._terms.policy is ProofPolicy.OFF or arrival.version != V2:
             return None
         return Proof(self._challenger, arrival, self._terms, self._telemetry)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from harness.wireguard_peer import Peer
 from tests.contracts.challenger import ChallengerContract
-from tests.unit.adapters.rendezvous.oracle import Peer
 from wg_orchestrator.adapters.rendezvous.challenger import UdpChallenger
 from wg_orchestrator.adapters.rendezvous.key_file import private_key
 from wg_orchestrator.domain.endpoint import Endpoint

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.adapters.rendezvous.oracle import Peer, keyed
+from harness.wireguard_peer import Peer, keyed
 from wg_orchestrator.adapters.rendezvous import primitives
 from wg_orchestrator.adapters.rendezvous.cookies import COOKIE_REPLY_BYTES, LIFE
 from wg_orchestrator.adapters.rendezvous.rendezvous import Claim, Rendezvous, RendezvousLimits

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from tests.unit.adapters.rendezvous.oracle import Peer
+from harness.wireguard_peer import Peer
 from wg_orchestrator.adapters.rendezvous.rendezvous import Rendezvous
 from wg_orchestrator.adapters.rendezvous.udp import TURN, UdpRendezvous
 from wg_orchestrator.domain.endpoint import Endpoint

@@ -1,0 +1,121 @@
+"""Agents, and plain `wg`, that prove their keys to a service in a namespace."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.agents import Peer, Service, until
+from harness.namespaces import Internet
+from tests.network.conftest import NewPeer
+from wg_orchestrator.client.keys import KeyPair
+
+PROVEN = "the key is proven"
+
+
+@pytest.fixture
+def service(internet: Internet, tmp_path: Path) -> Iterator[Service]:
+    service = Service(internet.public("server"), tmp_path, "--rendezvous-port", "51820")
+    yield service.start()
+    service.kill()
+
+
+def times_proven(peer: Peer) -> int:
+    return peer.log().count(PROVEN)
+
+
+def test_all_prove_their_keys_again_to_a_service_that_has_begun_anew_and_no_ping_is_lost(
+    internet: Internet, service: Service, new_peer: NewPeer
+) -> None:
+    near, far = internet.nat("near"), internet.nat("far")
+    one, two = new_peer(near.machine("one", 2), "one"), new_peer(far.machine("two", 2), "two")
+    one.ping(two)
+    until(lambda: times_proven(one) == times_proven(two) == 1, "the proofs")
+    pinging = one.pinging(two)
+    service.kill()
+    service.start()
+    until(lambda: times_proven(one) == times_proven(two) == 2, "the proofs")
+    one.kill()
+    one.start()
+    until(lambda: times_proven(one) == 3, "the proof")
+    pings = pinging.end()
+    assert pings.lost == 0, pings
+
+
+def test_a_machine_that_has_lost_its_session_takes_its_place_back_by_its_key(
+    internet: Internet, service: Service, new_peer: NewPeer
+) -> None:
+    one, two = new_peer(internet.public("one"), "one"), new_peer(internet.public("two"), "two")
+    one.ping(two)
+    address = one.virtual_ip
+    one.kill()
+    (one.state / f"{one.interface}.session").unlink()
+    one.start()
+    assert one.virtual_ip == address
+    assert "key in use" not in one.log()
+    one.ping(two)
+
+
+CLIENT = """
+import asyncio, json, sys
+from websockets.asyncio.client import connect
+
+async def main(url, key):
+    async with connect(url, subprotocols=["wg-orchestrator.v2"]) as websocket:
+        await websocket.send(json.dumps({"type": "join", "display_name": "router", "public_key": key, "endpoints": []}))
+        async for message in websocket:
+            print(message, flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(shutil.which("wg") is None, reason="apt-get install wireguard-tools")
+def test_a_plain_wg_set_proves_a_key_and_finds_an_agent_behind_a_nat(
+    internet: Internet, service: Service, new_peer: NewPeer, tmp_path: Path
+) -> None:
+    agent = new_peer(internet.nat("near").machine("agent", 2), "agent")
+    until(lambda: times_proven(agent) == 1, "the agent's proof")
+    machine, keys, name = internet.nat("far").machine("router", 2), KeyPair.generate(), f"wgp{os.getpid() % 10**7}"
+    (tmp_path / "key").write_text(keys.private)
+    machine.run("wireguard-go", name)
+    machine.run("wg", "set", name, "private-key", str(tmp_path / "key"), "listen-port", "51820")
+    heard = tmp_path / "heard"
+    with heard.open("w") as output:
+        client = machine.start(sys.executable, "-c", CLIENT, service.url(), keys.public, stdout=output)
+
+    def message(kind: str) -> dict[str, Any] | None:
+        found = [json.loads(line) for line in heard.read_text().splitlines() if f'"type":"{kind}"' in line]
+        return found[-1] if found else None
+
+    try:
+        until(lambda: message("welcome") and message("prove"), "the request")
+        welcome, prove = message("welcome"), message("prove")
+        assert welcome is not None
+        assert prove is not None
+        machine.run("ip", "address", "add", f"{welcome['virtual_ip']}/32", "dev", name)
+        machine.run("ip", "link", "set", name, "up")
+        machine.run("ip", "route", "add", str(welcome["network"]), "dev", name)
+        (tmp_path / "psk").write_text(str(prove["preshared_key"]))
+        key = str(prove["public_key"])
+        rendezvous = ["preshared-key", str(tmp_path / "psk"), "endpoint", f"{service.host}:51820"]
+        machine.run(
+            "wg", "set", name, "peer", key, "remove", "peer", key, *rendezvous, "persistent-keepalive", "25"
+        )  # fmt: skip
+        until(lambda: message("proven"), "the proof")
+        (peer,) = welcome["peers"]
+        machine.run(
+            "wg", "set", name, "peer", peer["public_key"], "endpoint", peer["endpoints"][0],
+            "allowed-ips", f"{peer['virtual_ip']}/32", "persistent-keepalive", "25",
+        )  # fmt: skip
+        agent.ping(str(welcome["virtual_ip"]))
+        assert machine.run("ping", "-n", "-c", "1", "-W", "5", str(peer["virtual_ip"]))
+    finally:
+        client.kill()
+        client.wait()
+        (Path("/var/run/wireguard") / f"{name}.sock").unlink(missing_ok=True)
