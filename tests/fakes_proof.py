@@ -14,6 +14,7 @@ KEPT = 3
 @dataclass
 class _Claim:
     challenge: Challenge
+    source: IPAddress | None
     seen: Callable[[Endpoint], None]
     dropped: Callable[[], None]
     at: Endpoint | None = None
@@ -39,6 +40,7 @@ class FakeChallenger:
     def claim(
         self,
         public_key: PublicKey,
+        source: IPAddress | None,
         reached_at: IPAddress | None,
         seen: Callable[[Endpoint], None],
         dropped: Callable[[], None],
@@ -48,11 +50,13 @@ class FakeChallenger:
         challenge = Challenge(self.rendezvous, preshared_key, self._endpoints or own)
         claims = self._claims.setdefault(public_key, [])
         unproven = [claim for claim in claims if claim.at is None]
-        claims.append(_Claim(challenge, seen, dropped))
+        claims.append(_Claim(challenge, source, seen, dropped))
         self.challenges.append(challenge)
         if len(unproven) >= KEPT:
-            claims.remove(unproven[0])
-            unproven[0].dropped()
+            sources = [claim.source for claim in unproven] + [source]
+            gone = max(unproven, key=lambda claim: sources.count(claim.source))
+            claims.remove(gone)
+            gone.dropped()
         return challenge
 
     def release(self, challenge: Challenge) -> None:

@@ -16,10 +16,10 @@ REACHED_AT = ip_address("198.51.100.1")
 class Claimant:
     """Somebody who says that a key is theirs."""
 
-    def __init__(self, challenger: Challenger, key: PublicKey) -> None:
+    def __init__(self, challenger: Challenger, key: PublicKey, source: str = "203.0.113.9") -> None:
         self.seen: list[Endpoint] = []
         self.drops = 0
-        self.challenge = challenger.claim(key, REACHED_AT, self.seen.append, self._drop)
+        self.challenge = challenger.claim(key, ip_address(source), REACHED_AT, self.seen.append, self._drop)
 
     def _drop(self) -> None:
         self.drops += 1
@@ -79,3 +79,11 @@ class ChallengerContract(ABC):
         self.prove(challenger, kept[0].challenge, THERE)
         self.prove(challenger, proven.challenge, THERE)
         assert (crowd[0].seen, kept[0].seen, proven.seen) == ([], [THERE], [HERE, THERE])
+
+    def test_of_many_that_wait_those_of_one_source_do_not_drop_that_of_another(self, challenger: Challenger) -> None:
+        owner = Claimant(challenger, self.key, "192.0.2.1")
+        crowd = [Claimant(challenger, self.key) for _ in range(20)]
+        assert owner.drops == 0
+        assert sum(one.drops for one in crowd) > 10
+        self.prove(challenger, owner.challenge, HERE)
+        assert owner.seen == [HERE]

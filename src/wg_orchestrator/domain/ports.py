@@ -78,16 +78,18 @@ class Challenger(Protocol):
     def claim(
         self,
         public_key: PublicKey,
+        source: IPAddress | None,
         reached_at: IPAddress | None,
         seen: Callable[[Endpoint], None],
         dropped: Callable[[], None],
     ) -> Challenge:
-        """A new challenge for somebody who says that this key is theirs, and who has reached the service at this
-        address, if that is known.
+        """A new challenge for somebody who says that this key is theirs; who comes from `source`, and has reached the
+        service at `reached_at`, as far as that is known.
 
         `seen` is called with the endpoint that the packets come from once the key is proven, and again whenever that
-        changes. Of the claims on one key that are not proven only a few are kept: `dropped` is called when newer ones
-        have taken this one's place. Neither is called after `release`.
+        changes. Of the claims on one key that are not proven only a few are kept: `dropped` is called when a newer one
+        has taken this one's place. Those that go are of the source that has the most. Neither is called after
+        `release`.
         """
         ...
 

@@ -70,13 +70,14 @@ class UdpChallenger:
     def claim(
         self,
         public_key: PublicKey,
+        source: IPAddress | None,
         reached_at: IPAddress | None,
         seen: Callable[[Endpoint], None],
         dropped: Callable[[], None],
     ) -> Challenge:
         """See the port."""
         preshared_key = os.urandom(p.KEY_BYTES)
-        claim, evicted = self._core.claim(base64.b64decode(public_key.text), preshared_key, seen)
+        claim, evicted = self._core.claim(base64.b64decode(public_key.text), preshared_key, seen, source)
         own = () if reached_at is None else (Endpoint(reached_at, self._port),)
         text = base64.b64encode(preshared_key).decode()
         challenge = Challenge(self._public_key, text, self._endpoints or own)

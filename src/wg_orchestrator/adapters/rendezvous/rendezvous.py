@@ -1,7 +1,7 @@
 import itertools
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from wg_orchestrator.adapters.rendezvous.cookies import Cookies
 from wg_orchestrator.adapters.rendezvous.handshake import Refused, Responder
 from wg_orchestrator.adapters.rendezvous.rates import Bucket, SourceRates
 from wg_orchestrator.adapters.rendezvous.session import Session
-from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,22 @@ class RendezvousLimits:
 class Claim:
     """Somebody says that a key is theirs. Whoever shows it has the key and this claim's preshared key."""
 
-    __slots__ = ("current", "endpoint", "key", "number", "pending", "preshared_key", "told")
+    __slots__ = ("answers", "current", "endpoint", "key", "number", "pending", "preshared_key", "source", "told")
 
-    def __init__(self, key: bytes, preshared_key: bytes, told: Callable[[Endpoint], None], number: int) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        preshared_key: bytes,
+        told: Callable[[Endpoint], None],
+        number: int,
+        source: IPAddress | None = None,
+    ) -> None:
         """`told` is called with where the packets come from: once it is proven, and whenever that changes. Of two
-        claims the earlier one has the lower `number`.
+        claims the earlier one has the lower `number`. `source` is where whoever claims it comes from.
         """
+        self.source = source
+        self.answers = 0
+        """How many initiations were answered with its preshared key."""
         self.key = key
         self.preshared_key = preshared_key
         self.told = told
@@ -54,8 +64,7 @@ class _Identity:
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
         self.timestamp = b""
-        self.claims: deque[Claim] = deque()
-        """The one that is to be answered next comes first."""
+        self.claims: list[Claim] = []
 
 
 class Rendezvous:
@@ -87,8 +96,11 @@ class Rendezvous:
     def public_key(self) -> bytes:
         return self._responder.public_key
 
-    def claim(self, key: bytes, preshared_key: bytes, told: Callable[[Endpoint], None]) -> tuple[Claim, Claim | None]:
-        """A new claim on this key; and the one that it takes the place of, if too many wait for a proof: the oldest.
+    def claim(
+        self, key: bytes, preshared_key: bytes, told: Callable[[Endpoint], None], source: IPAddress | None = None
+    ) -> tuple[Claim, Claim | None]:
+        """A new claim on this key; and the one that it takes the place of, if too many wait for a proof: the oldest of
+        the source that has the most.
 
         Raises ValueError if the key is no usable one.
         """
@@ -96,12 +108,13 @@ class Rendezvous:
         if identity is None:
             identity = self._identities[key] = _Identity(self._responder.shared_secret(key))
         waiting = [claim for claim in identity.claims if claim.endpoint is None]
-        is_full = len(waiting) >= self._limits.claims_per_key
-        evicted = min(waiting, key=lambda claim: claim.number) if is_full else None
-        if evicted is not None:
+        evicted = None
+        if len(waiting) >= self._limits.claims_per_key:
+            counts = Counter([claim.source for claim in waiting] + [source])
+            evicted = min(waiting, key=lambda claim: (-counts[claim.source], claim.number))
             self._forget(identity, evicted)
-        claim = Claim(key, preshared_key, told, next(self._numbers))
-        identity.claims.appendleft(claim)
+        claim = Claim(key, preshared_key, told, next(self._numbers), source)
+        identity.claims.append(claim)
         return claim, evicted
 
     def release(self, claim: Claim) -> None:
@@ -140,10 +153,11 @@ class Rendezvous:
         if initiation.timestamp <= identity.timestamp:
             raise Refused("replayed initiation")
         identity.timestamp = initiation.timestamp
-        # One claim after the other gets the response: WireGuard passes over one that is not under its preshared key,
-        # and begins anew.
-        claim = identity.claims.popleft()
-        identity.claims.append(claim)
+        # Only one gets the response, or it could be made larger than the initiation. WireGuard passes over one that is
+        # not under its preshared key, and begins anew: then another one gets it. Whoever is connected from where the
+        # initiation comes from is one turn ahead, so that strangers with the same key do not delay its owner.
+        claim = min(identity.claims, key=lambda one: (one.answers - (one.source == source.address), -one.number))
+        claim.answers += 1
         self.outcomes["answered"] += 1
         return [self._answer(initiation, claim)]
 

@@ -10,7 +10,7 @@ import anyio
 from wg_orchestrator.adapters.websocket.aim import is_in_between
 from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
-from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.endpoint import Endpoint, parse_address
 from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.ports import Challenge, Challenger
 from wg_orchestrator.domain.proof import ProofPolicy
@@ -38,6 +38,7 @@ class Proofs:
         self._terms = terms
         self._telemetry = telemetry
         self._waiting: set[Proof] = set()
+        self._is_stopping = False
 
     @property
     def are_required(self) -> bool:
@@ -56,7 +57,7 @@ class Proofs:
 
     async def given(self, proof: "Proof | None") -> bool:
         """Wait until the newcomer has proven its key, or can't any more. Returns whether it has."""
-        if proof is None:
+        if proof is None or self._is_stopping:
             return False
         self._waiting.add(proof)
         try:
@@ -68,6 +69,7 @@ class Proofs:
 
     def stop(self) -> None:
         """Wait for nobody any more."""
+        self._is_stopping = True
         for proof in self._waiting:
             proof.give_up()
 
@@ -131,6 +133,7 @@ class Proof:
         arrival = self._arrival
         challenge = self._challenger.claim(
             arrival.newcomer.public_key,
+            parse_address(arrival.source),
             arrival.connection.local_address(),
             lambda endpoint: self._see(challenge, endpoint),
             lambda: self._dropped(challenge),

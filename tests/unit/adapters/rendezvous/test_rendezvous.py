@@ -379,3 +379,15 @@ def test_a_thousand_claims_of_a_key_by_whoever_does_not_have_it_prove_nothing() 
     lab.sends(later, THERE)
     assert lab.told[-1] == ("owner", THERE)
     assert {name for name, _ in lab.told} == {"owner"}
+
+
+def test_whoever_is_connected_from_where_the_initiation_comes_from_is_answered_first(lab: Lab) -> None:
+    owner = Peer(lab.rendezvous.public_key, PSK)
+    told: list[Endpoint] = []
+    lab.rendezvous.claim(owner.public_key, PSK, told.append, HERE.address)
+    for number in range(2):
+        lab.rendezvous.claim(owner.public_key, bytes([number + 1]) * 32, lambda _: None, THERE.address)
+    (response,) = lab.rendezvous.datagram(owner.initiation(), HERE)
+    owner.take(response)
+    lab.rendezvous.datagram(owner.transport(), HERE)
+    assert told == [HERE]
