@@ -5,6 +5,7 @@ import struct
 from hashlib import blake2s
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from noise.connection import Keypair, NoiseConnection
 
 NO_PSK = bytes(32)
@@ -58,6 +59,12 @@ class Peer:
         self._noise.read_message(response[12:60])
         self._receiver = response[4:8]
 
+    def take_cookie(self, reply: bytes, mac1: bytes) -> None:
+        """The answer of a responder that is under load, to an initiation with this mac1. The next one shows it."""
+        nonce, sealed = reply[8:32], reply[32:64]
+        key = _subkey(blake2s(b"cookie--" + self.rendezvous).digest(), nonce[:16])
+        self.cookie = ChaCha20Poly1305(key).decrypt(bytes(4) + nonce[16:], sealed, mac1)
+
     def transport(self, data: bytes = b"", counter: int | None = None) -> bytes:
         """A message over the session: a keepalive if it has no data."""
         assert self._noise is not None
@@ -65,3 +72,25 @@ class Peer:
         if counter is not None:
             state.n = counter
         return b"\4\0\0\0" + self._receiver + struct.pack("<Q", state.n) + bytes(self._noise.encrypt(data))
+
+
+def _subkey(key: bytes, nonce: bytes) -> bytes:
+    """HChaCha20 (draft-irtf-cfrg-xchacha, section 2.2)."""
+    state = [*struct.unpack("<4I", b"expand 32-byte k"), *struct.unpack("<8I", key), *struct.unpack("<4I", nonce)]
+    for _ in range(10):
+        for quarter in _QUARTERS:
+            _mix(state, *quarter)
+    return struct.pack("<8I", *state[:4], *state[12:])
+
+
+_QUARTERS = (
+    (0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+    (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14),
+)  # fmt: skip
+
+
+def _mix(state: list[int], a: int, b: int, c: int, d: int) -> None:
+    for one, other, turned, by in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+        state[one] = (state[one] + state[other]) & 0xFFFFFFFF
+        word = state[turned] ^ state[one]
+        state[turned] = (word << by | word >> (32 - by)) & 0xFFFFFFFF

@@ -27,7 +27,7 @@ udp = socket.socket(type=socket.SOCK_DGRAM)
 udp.bind(("0.0.0.0", 51820))
 while True:
     message, (host, port) = udp.recvfrom(2048)
-    for answer in rendezvous.datagram(message, Endpoint.parse(f"{host}:{port}")):
+    for answer in rendezvous.datagram(message, lambda: Endpoint.parse(f"{host}:{port}")):
         udp.sendto(answer, (host, port))
 """
 PSK = base64.b64encode(os.urandom(32)).decode()

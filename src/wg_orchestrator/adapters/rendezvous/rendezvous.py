@@ -126,22 +126,28 @@ class Rendezvous:
         if not identity.claims:
             del self._identities[claim.key]
 
-    def datagram(self, message: bytes, source: Endpoint) -> list[bytes]:
-        """Take a datagram, and return what to send back to its source."""
+    def datagram(self, message: bytes, source: Callable[[], Endpoint]) -> list[bytes]:
+        """Take a datagram, and return what to send back to its source. `source` is asked only if the datagram is not
+        garbage at first sight.
+        """
+        kind = message[:4]
         try:
-            if len(message) >= session.LEAST_BYTES and message[:4] == session.TRANSPORT:
-                self._transport(message, source)
+            if kind == handshake.INITIATION and len(message) == handshake.INITIATION_BYTES:
+                if not self._responder.is_addressed(message):
+                    raise Refused("mac1")
+                return self._initiation(message, source())
+            if kind == session.TRANSPORT and len(message) >= session.LEAST_BYTES:
+                claim = self._claims.get(session.receiver_of(message))
+                if claim is None:
+                    raise Refused("unknown session")
+                self._transport(message, claim, source())
                 return []
-            if len(message) == handshake.INITIATION_BYTES and message[:4] == handshake.INITIATION:
-                return self._initiation(message, source)
             raise Refused("no message for a responder")
         except Refused as refused:
             self.outcomes[refused.cause] += 1
             return []
 
     def _initiation(self, message: bytes, source: Endpoint) -> list[bytes]:
-        if not self._responder.is_addressed(message):
-            raise Refused("mac1")
         if not self._calm.takes(self._clock()):
             if not self._cookies.is_shown(message, source):
                 self.outcomes["cookie"] += 1
@@ -170,11 +176,8 @@ class Rendezvous:
         self._claims[index] = claim
         return answer.message
 
-    def _transport(self, message: bytes, source: Endpoint) -> None:
+    def _transport(self, message: bytes, claim: Claim, source: Endpoint) -> None:
         index = session.receiver_of(message)
-        claim = self._claims.get(index)
-        if claim is None:
-            raise Refused("unknown session")
         is_pending = claim.pending is not None and claim.pending[0] == index
         one = claim.pending if is_pending else claim.current
         if one is None:

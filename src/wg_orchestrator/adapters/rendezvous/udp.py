@@ -4,13 +4,14 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias
 
 from wg_orchestrator.adapters.rendezvous.rendezvous import Rendezvous
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 
-TURN = 0.002
+TURN = 0.001
 """Seconds for which datagrams are read before the event loop gets its turn."""
 _LONGEST = 2048
 _BUFFER = 4 * 1024 * 1024
@@ -49,7 +50,7 @@ class UdpRendezvous:
 
     def _read(self, udp: socket.socket) -> None:
         """Take what has come, for a moment. What is left is taken at the loop's next turn."""
-        until = self._clock() + TURN
+        datagram, until = self._rendezvous.datagram, self._clock() + TURN
         while True:
             try:
                 message, ancillary, _, source = udp.recvmsg(_LONGEST, _ANCILLARY)
@@ -58,7 +59,7 @@ class UdpRendezvous:
             except OSError:
                 pass  # An answer of before could not be delivered: that says nothing of what comes next.
             else:
-                for answer in self._rendezvous.datagram(message, _endpoint(source)):
+                for answer in datagram(message, partial(_endpoint, source)):
                     _send(udp, answer, _asked(ancillary), source)
             if self._clock() >= until:
                 return

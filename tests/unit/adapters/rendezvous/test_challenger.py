@@ -45,14 +45,14 @@ class TestUdpChallenger(ChallengerContract):
             for _ in range(INITIATIONS):
                 peer._stamp = self.stamp = self.stamp + 1
                 with suppress(InvalidTag, ValueError):
-                    for answer in core.datagram(peer.initiation(), at):
+                    for answer in core.datagram(peer.initiation(), lambda: at):
                         peer.take(answer)
                         self.sessions[challenge.preshared_key] = peer
                 if challenge.preshared_key in self.sessions:
                     break
             else:
                 return
-        core.datagram(peer.transport(), at)
+        core.datagram(peer.transport(), lambda: at)
 
 
 async def test_a_port_that_is_taken_is_said() -> None:
