@@ -1,12 +1,18 @@
+import asyncio
 import os
 import re
 import signal
+import socket
 from pathlib import Path
+
+import anyio
+from websockets.exceptions import ConnectionClosed
 
 from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import a_stream, until
 from tests.integration.nats.test_services import Listening, _joined
-from tests.integration.service import Service
+from tests.integration.prover import Owner, Prover
+from tests.integration.service import PATIENCE, Service
 from tests.integration.test_cli import Command
 from wg_orchestrator.container import Container
 
@@ -44,6 +50,38 @@ async def test_workers_are_one_service_and_one_that_dies_is_replaced(server: Nat
         assert command.stop(signal.SIGTERM) == 0
         assert not any(map(lives, workers | {second}))
         assert not re.search("Traceback|rror", command.output)
+
+
+async def test_each_worker_has_a_rendezvous_of_its_own_and_names_that(server: NatsServer, tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = min(probe.getsockname()[1], 65_000)
+    arguments = ("serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2", "--rendezvous-port", str(port))
+    key = str(tmp_path / "rendezvous.key")
+    with Command(
+        tmp_path, *arguments, "--rendezvous-key", key, "--nats", server.url, "--nats-stream", a_stream()
+    ) as command:
+        address = command.line(r"ws://(127.0.0.1:\d+)/tenants/")
+        command.line("serving")
+        service = Service(Listening(address), Container(), None)  # type: ignore[arg-type]
+        keys, named = set[str](), set[str]()
+        with anyio.fail_after(PATIENCE):
+            while len(named) < 2:  # The kernel chooses the worker.
+                owner = Owner()
+                peer = await Prover.join(service, owner.keys.public)
+                try:
+                    prove = await peer.hear("prove")
+                    await owner.answer(prove)
+                    await peer.hear("proven")
+                except ConnectionClosed:  # 1013: the worker has no lease yet.
+                    await asyncio.sleep(0.05)
+                    continue
+                keys.add(prove["public_key"])
+                named.add(prove["endpoints"][0])
+                peer.websocket.transport.abort()
+        assert named == {f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"}
+        assert len(keys) == 1
+        assert command.stop(signal.SIGTERM) == 0
 
 
 async def test_workers_do_not_outlive_their_supervisor(server: NatsServer, tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_one_source_is_answered_at_a_bounded_rate_even_with_a_cookie() -> None:
     peer = lab.peer()
     lab.claim(peer)
     message = peer.initiation()
-    peer.cookie = opened(lab.sends(message)[0], message, lab)
+    peer.take_cookie(lab.sends(message)[0], message[116:132])
     assert [len(lab.sends(peer.initiation())) for _ in range(4)] == [1, 1, 0, 0]
     lab.now += 1
     assert [len(lab.sends(peer.initiation())) for _ in range(2)] == [1, 0]
