@@ -27,7 +27,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from rich.console import Console
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
@@ -40,6 +40,8 @@ PER_TENANT = 10
 PER_SOURCE = 100
 CALM = 400
 """Initiations a second: below what the service answers without a cookie."""
+AT_ONCE = 50
+"""Joins, and handshakes, that are under way at one time."""
 IDLE = 30.0
 """Seconds."""
 AGAIN = 5.0
@@ -103,15 +105,16 @@ def _free(kind: int) -> int:
 class Machine:
     """A peer: its WebSocket, and a WireGuard on a socket that it shares with others behind one address."""
 
-    def __init__(self, number: int, service: Service, udp: "Source") -> None:
+    def __init__(self, number: int, service: Service, udp: "Source", doors: asyncio.Semaphore) -> None:
         self.private_key = X25519PrivateKey.generate().private_bytes_raw()
         self.number = number
         self.wireguard = Peer(bytes(32), private_key=self.private_key)
         self._service = service
         self._udp = udp
-        self._websocket: ClientConnection | None = None
+        self._doors = doors
         self._wish = ""
         self._mac1 = b""
+        self._has_new_cookie = False
         self.welcomed = asyncio.Event()
         self.asked = asyncio.Event()
         self.proven = asyncio.Event()
@@ -128,12 +131,18 @@ class Machine:
 
     async def _live_once(self) -> None:
         url = f"ws://{HOST}:{self._service.port}/tenants/t{self.number // PER_TENANT}"
-        async with connect(url, subprotocols=[V2], compression=None, open_timeout=60) as self._websocket:
-            key = base64.b64encode(self.wireguard.public_key).decode()
-            join = {"type": "join", "display_name": f"m{self.number}", "public_key": key, "endpoints": []}
-            await self._websocket.send(json.dumps(join | ({"virtual_ip": self._wish} if self._wish else {})))
-            async for text in self._websocket:
+        key = base64.b64encode(self.wireguard.public_key).decode()
+        join = {"type": "join", "display_name": f"m{self.number}", "public_key": key, "endpoints": []}
+        # This process would be late with its joins if all came at once.
+        async with self._doors:
+            websocket = await connect(url, subprotocols=[V2], compression=None)
+            await websocket.send(json.dumps(join | ({"virtual_ip": self._wish} if self._wish else {})))
+            self._hear(json.loads(await websocket.recv()))
+        try:
+            async for text in websocket:
                 self._hear(json.loads(text))
+        finally:
+            websocket.transport.abort()
 
     def _hear(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -155,6 +164,7 @@ class Machine:
     def initiate(self) -> None:
         """Begin a handshake; `answered` is set when it is."""
         self.answered.clear()
+        self._has_new_cookie = False
         initiation = self.wireguard.initiation()
         self._udp.expects[initiation[4:8]] = self
         self._mac1 = initiation[116:132]
@@ -163,21 +173,29 @@ class Machine:
     def take_cookie(self, reply: bytes) -> None:
         with suppress(InvalidTag):
             self.wireguard.take_cookie(reply, self._mac1)
+            self._has_new_cookie = True
+            self.answered.set()
 
     def take(self, response: bytes) -> None:
         with suppress(InvalidTag, AssertionError):
             self.wireguard.take(response)
             self.answered.set()
 
-    async def prove(self) -> None:
-        """As WireGuard does: begin again after five seconds without an answer."""
+    async def prove(self, places: asyncio.Semaphore) -> None:
+        """Handshakes until one counts. With a cookie it begins again at once, and else after five seconds.
+
+        Each machine would do that by itself. Here one process does it for all, so only so many do at one time as there
+        are `places`.
+        """
         await self.asked.wait()
         while not self.proven.is_set():
-            self.initiate()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.answered.wait(), AGAIN * random.uniform(1.0, 1.07))
-                self.send(self.wireguard.transport())
-                await asyncio.wait_for(self.proven.wait(), AGAIN)
+            async with places:
+                self.initiate()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.answered.wait(), AGAIN)
+                    if not self._has_new_cookie:
+                        self.send(self.wireguard.transport())
+                        await asyncio.wait_for(self.proven.wait(), AGAIN)
 
 
 class Source:
@@ -213,7 +231,8 @@ class Source:
 
 def machines(count: int, service: Service) -> list[Machine]:
     sources = [Source(number, service.rendezvous_port) for number in range(-(-count // PER_SOURCE))]
-    return [Machine(number, service, sources[number // PER_SOURCE]) for number in range(count)]
+    doors = asyncio.Semaphore(AT_ONCE)
+    return [Machine(number, service, sources[number // PER_SOURCE], doors) for number in range(count)]
 
 
 async def paced(things: Iterable[Callable[[], None]], rate: float) -> None:
@@ -350,11 +369,7 @@ async def restart(folder: Path, count: int, say: Callable[[str], None]) -> tuple
     service.start()
     try:
         crowd = machines(count, service)
-        lives: list[asyncio.Task[None]] = []
-        for machine in crowd:
-            lives.append(asyncio.create_task(machine.live()))
-            if len(lives) % 20 == 0:
-                await asyncio.sleep(0.02)
+        lives = [asyncio.create_task(machine.live()) for machine in crowd]
         await _all_proven(crowd, say)
         service.kill()
         began = time.monotonic()
@@ -371,7 +386,8 @@ async def restart(folder: Path, count: int, say: Callable[[str], None]) -> tuple
 
 
 async def _all_proven(crowd: list[Machine], say: Callable[[str], None]) -> None:
-    proofs = [asyncio.create_task(machine.prove()) for machine in crowd]
+    places = asyncio.Semaphore(AT_ONCE)
+    proofs = [asyncio.create_task(machine.prove(places)) for machine in crowd]
     while missing := sum(not machine.proven.is_set() for machine in crowd):
         say(f"{len(crowd) - missing:,} of {len(crowd):,} are proven")
         await asyncio.sleep(1)
