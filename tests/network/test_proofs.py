@@ -61,6 +61,15 @@ def test_a_machine_that_has_lost_its_session_takes_its_place_back_by_its_key(
     one.ping(two)
 
 
+def test_a_machine_that_has_another_address_is_seen_there_at_once(internet: Internet, new_peer: NewPeer) -> None:
+    one, two = new_peer(internet.public("one"), "one"), new_peer(internet.public("two"), "two")
+    one.ping(two)
+    until(lambda: times_proven(one) == 1, "the proof")
+    one.machine.run("ip", "address", "flush", "dev", "eth0", "scope", "global")
+    one.machine.set_address("eth0", "198.51.100.200/24")
+    until(lambda: "packets come from 198.51.100.200:51820" in one.log(), "the new proof", 15)
+
+
 CLIENT = """
 import asyncio, json, sys
 from websockets.asyncio.client import connect
