@@ -12,6 +12,7 @@ import uvicorn
 from dependency_injector import providers
 
 from tests.integration import elsewhere
+from tests.integration.prover import Owner, Prover
 from tests.integration.service import PATIENCE, Client, RawClient, Service, come_and_go_until_removed, refused
 from tests.integration.v2_client import V2Client
 from wg_orchestrator.app import create_app
@@ -80,6 +81,18 @@ async def test_a_v2_peer_that_says_goodbye_has_left() -> None:
         await watcher.hear()
         await peer.websocket.close()
         assert (await watcher.hear())["type"] == "left"
+
+
+async def test_a_key_can_be_proven_before_the_welcome_and_after_it() -> None:
+    owner = Owner()
+    async with serving(rendezvous_port=0, host="127.0.0.1") as service:
+        stranger = await Prover.join(service, owner.keys.public)
+        await stranger.hear("welcome")
+        peer = await Prover.join(service, owner.keys.public)
+        await owner.answer(await peer.hear("prove"))
+        await peer.hear("proven")
+        await peer.hear("welcome")
+        assert await stranger.closed() == 4505
 
 
 async def test_peers_see_each_other_come_and_go(service: Service) -> None:

@@ -61,6 +61,30 @@ def test_a_machine_that_has_lost_its_session_takes_its_place_back_by_its_key(
     one.ping(two)
 
 
+def test_where_a_proof_is_required_agents_give_it_and_one_whose_udp_is_blocked_waits(
+    internet: Internet, new_peer: NewPeer, tmp_path: Path
+) -> None:
+    machine = internet.public("strict")
+    options = ("--rendezvous-port", "51820", "--proof", "required", "--join-timeout", "2")
+    strict = Service(machine, tmp_path, *options).start()
+    try:
+        near, far = internet.nat("near"), internet.nat("far")
+        one = new_peer(near.machine("one", 2), "one", url=strict.url())
+        two = new_peer(far.machine("two", 2), "two", url=strict.url())
+        blocked = internet.nat("blocked", blocks="meta l4proto udp")
+        three = new_peer(blocked.machine("three", 2), "three", url=strict.url())
+        one.ping(two)
+        two.ping(one)
+        until(lambda: "not proven (4006); trying again" in three.log(), "the refusal")
+        assert not three.is_connected()
+        # What was blocked is let out.
+        blocked.router.run("nft", "flush", "chain", "ip", "filter", "forward")
+        blocked.router.run("nft", "add", "rule", "ip", "filter", "forward", "accept")
+        one.ping(three)
+    finally:
+        strict.kill()
+
+
 def test_a_machine_that_has_another_address_is_seen_there_at_once(internet: Internet, new_peer: NewPeer) -> None:
     one, two = new_peer(internet.public("one"), "one"), new_peer(internet.public("two"), "two")
     one.ping(two)

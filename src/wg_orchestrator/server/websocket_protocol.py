@@ -71,6 +71,9 @@ class WebSocketProtocol(ConversationProtocol):
             raise Gone
         return message
 
+    async def flush(self) -> None:
+        """It is on its way."""
+
     async def refuse(self, close: Close) -> None:
         self.close(close)
 

@@ -61,6 +61,10 @@ class AsgiConnection:
             raise Gone
         return _message(event)
 
+    async def flush(self) -> None:
+        with suppress(WebSocketDisconnect):
+            await self._send_queued()
+
     async def refuse(self, close: Close) -> None:
         if self._websocket.application_state is WebSocketState.DISCONNECTED:
             return
@@ -110,12 +114,15 @@ class AsgiConnection:
             while True:
                 await self._arrived.wait()
                 self._arrived = anyio.Event()
-                while self._outbox:
-                    text = self._outbox.popleft()
-                    await self._websocket.send_text(text.payload.decode())
-                    self._waiting -= len(text.frame)
+                await self._send_queued()
         except WebSocketDisconnect:
             self._end(_LOST)
+
+    async def _send_queued(self) -> None:
+        while self._outbox:
+            text = self._outbox.popleft()
+            await self._websocket.send_text(text.payload.decode())
+            self._waiting -= len(text.frame)
 
     async def _read(self, listener: Listener) -> int:
         """The close code, when the client is gone."""

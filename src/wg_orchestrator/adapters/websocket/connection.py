@@ -67,6 +67,10 @@ class Connection(Recipient, Protocol):
         """What the client sends first. Raises Gone, or TimeoutError unless it comes within the join timeout."""
         ...
 
+    async def flush(self) -> None:
+        """Have what was sent before `run` on its way. If the client is gone, do nothing."""
+        ...
+
     async def refuse(self, close: Close) -> None:
         """Close instead of a welcome. If the client is gone, do nothing."""
         ...

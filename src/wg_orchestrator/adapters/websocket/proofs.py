@@ -108,6 +108,7 @@ class Proof:
     async def settled(self) -> None:
         """Ask for it, and return when it is given, or can't be any more."""
         self.ask()
+        await self._arrival.connection.flush()
         await self._settled.wait()
 
     def give_up(self) -> None:

@@ -75,6 +75,9 @@ class MemoryConnection:
     async def first_message(self) -> str | bytes:
         raise AssertionError("that was the join")
 
+    async def flush(self) -> None:
+        """It is there."""
+
     async def refuse(self, close: Close) -> None:
         raise AssertionError("it has joined")
 
