@@ -94,7 +94,7 @@ class Weave:
         # Whoever joins with the key of the rendezvous gets nothing by it.
         allowed = {key: allowed_ips for key, allowed_ips in allowed.items() if key != self.rendezvous.key}
         due = [key for key in allowed if self._step(key, now)]
-        silenced = self._take_turns(now)
+        silenced = self._take_turns(allowed, now)
         address, network = self._picture.virtual_ip, self._picture.network
         if address is None or network is None:
             return []
@@ -115,8 +115,11 @@ class Weave:
         self._paths[key] = path
         return path.attempts > before.attempts
 
-    def _take_turns(self, now: float) -> list[Change]:
-        """Let as many of those that can't be reached be tried as may be at one time, and silence the others."""
+    def _take_turns(self, allowed: Mapping[PublicKey, frozenset[IPNetwork]], now: float) -> list[Change]:
+        """Let as many of those that can't be reached be tried as may be at one time, and silence the others. `allowed`
+        is what is given in the same step: a peer that is silenced must not take an address back.
+        """
+        given = frozenset[IPNetwork]().union(*allowed.values())
         turns = self._turns.give(self._paths, now)
         silenced: list[Change] = []
         for key, path in self._paths.items():
@@ -127,7 +130,8 @@ class Weave:
             # WireGuard repeats a handshake for as long as a minute and a half, unless it forgets the peer.
             if key not in turns and tunnel is not None and tunnel.keepalive and not _has_session(tunnel, now):
                 endpoint = tunnel.endpoint or path.trial
-                silenced.append(SetTunnel(key, False, endpoint, tunnel.allowed_ips, 0, begins_anew=True))
+                allowed_ips = allowed.get(key, tunnel.allowed_ips - given)
+                silenced.append(SetTunnel(key, False, endpoint, allowed_ips, 0, begins_anew=True))
         return silenced
 
     def _tunnel(self, key: PublicKey, allowed_ips: frozenset[IPNetwork]) -> Tunnel:

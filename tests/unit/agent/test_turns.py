@@ -126,6 +126,21 @@ def test_those_whose_turn_is_over_are_silenced_unless_their_sessions_may_hold(
     assert len(silenced) == (AT_ONCE if is_silenced else 0)
 
 
+def test_one_that_is_silenced_does_not_take_an_address_back_that_is_another_peers_now() -> None:
+    weave = a_weave(2 * AT_ONCE)
+    settle(weave, NOW)
+    settle(weave, NOW + 0.3)
+    first = next(iter(begun(settle(weave, NOW + 1.1))))
+    taken = weave.actual.tunnels[first].allowed_ips
+    # The picture has another peer there, and the first one is kept for its grace.
+    newcomer = replace(a_peer_somewhere(5000), virtual_ip=next(iter(taken)).network_address)
+    del weave._picture.peers[first]
+    weave._picture.peers[newcomer.public_key] = newcomer
+    weave._paths[first] = replace(weave._paths[first], since=NOW - 100)
+    changes = [change for change in weave.changes_of([newcomer.public_key], NOW + 1.2) if isinstance(change, SetTunnel)]
+    assert {change.public_key for change in changes if change.allowed_ips == taken} == {newcomer.public_key}
+
+
 def test_one_that_is_heard_of_while_it_waits_is_left_alone() -> None:
     path = tried().waiting(NOW)
     assert path.next_look() is None
