@@ -145,7 +145,9 @@ class Sessions:
                     return back
                 if not await self._proofs.given(proof):
                     raise
-                await self._service.supersede(arrival.tenant_id, arrival.newcomer.public_key)
+                tenant_id, key = arrival.tenant_id, arrival.newcomer.public_key
+                self._telemetry.taken_over(tenant_id, key, arrival.source)
+                await self._service.supersede(tenant_id, key)
         raise Unavailable("the key is always in use again")
 
     async def _come(self, arrival: Arrival) -> Session:

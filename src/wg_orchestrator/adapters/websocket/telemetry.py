@@ -1,6 +1,6 @@
 from functools import partial
 
-from wg_orchestrator.domain.peer import Peer
+from wg_orchestrator.domain.peer import Peer, PublicKey
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -51,6 +51,7 @@ class PeerTelemetry(Refusals):
             "From the request that a peer prove its key to the proof",
             *(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60),
         )
+        self._takeovers = telemetry.counter("takeovers", "Keys that were live, and were given to who proved them")
         self._flush_seconds = telemetry.histogram(
             "flush_seconds",
             "To write a tenant's notices to all its peers",
@@ -110,6 +111,11 @@ class PeerTelemetry(Refusals):
     def proven(self, seconds: float) -> None:
         """A peer has proven its key, so long after it was asked to."""
         self._proof_seconds.observe(seconds)
+
+    def taken_over(self, tenant_id: TenantId, key: PublicKey, source: str) -> None:
+        """Somebody has proven a key that is live in the tenant; whoever holds it is closed."""
+        self._takeovers.inc()
+        self._telemetry.info("taken over", "", tenant=tenant_id, public_key=str(key), source=source)
 
     def behind_something(self, source: str, seen: str) -> None:
         """A peer that connects from a public address is seen by the rendezvous at a private one."""

@@ -142,6 +142,7 @@ async def test_the_owner_of_a_key_takes_it_from_a_stranger_by_its_proof() -> Non
     watcher, stranger = await house.arrive(1), await house.arrive(2)
     owner = await house.arrive_and_prove(2)
     assert stranger.closed_with == SUPERSEDED
+    assert house.telemetry.registry.get_sample_value("wg_orchestrator_takeovers_total") == 1
     assert [json.loads(text.payload)["type"] for text in owner.sent][:3] == ["prove", "proven", "welcome"]
     assert house.peers() == 2
     entries = [message["peer"] for message in told(watcher, "joined")]
