@@ -12,7 +12,7 @@ from wg_orchestrator.container import Container
 from wg_orchestrator.server.cannot_start import CannotStart
 from wg_orchestrator.server.server import Server
 from wg_orchestrator.settings import Settings
-from wg_orchestrator.unusable import Unusable
+from wg_orchestrator.settings.unusable import Unusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,8 +12,8 @@ from wg_orchestrator.adapters.rendezvous.udp import UdpRendezvous
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.ports import Challenge
+from wg_orchestrator.settings.unusable import Unusable
 from wg_orchestrator.telemetry.telemetry import Telemetry
-from wg_orchestrator.unusable import Unusable
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from wg_orchestrator.adapters.rendezvous.primitives import KEY_BYTES
-from wg_orchestrator.unusable import Unusable
+from wg_orchestrator.settings.unusable import Unusable
 
 
 def private_key(path: Path | None) -> bytes:

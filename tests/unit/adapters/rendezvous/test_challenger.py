@@ -17,8 +17,8 @@ from wg_orchestrator.adapters.rendezvous.key_file import private_key
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.ports import Challenge, Challenger
+from wg_orchestrator.settings.unusable import Unusable
 from wg_orchestrator.telemetry.telemetry import Telemetry
-from wg_orchestrator.unusable import Unusable
 
 INITIATIONS = 30
 

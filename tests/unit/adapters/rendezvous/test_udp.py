@@ -26,6 +26,18 @@ def a_client(to: Endpoint) -> Iterator[socket.socket]:
         yield client
 
 
+async def received(client: socket.socket) -> tuple[bytes, tuple[str, int]]:
+    """The next datagram, and where it came from."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(client, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(client)
+    message, source = client.recvfrom(2048)
+    return message, source[:2]
+
+
 @pytest.mark.parametrize(
     ("bound", "asked"), [("127.0.0.2:0", "127.0.0.2"), ("0.0.0.0:0", "127.0.0.3"), ("[::]:0", "::1")]
 )
@@ -33,14 +45,13 @@ async def test_a_proof_by_udp_and_the_answer_comes_from_the_address_that_was_ask
     rendezvous = Rendezvous(os.urandom(32))
     peer, told = Peer(rendezvous.public_key), asyncio.Queue[Endpoint]()
     rendezvous.claim(peer.public_key, peer.preshared_key, told.put_nowait)
-    loop = asyncio.get_running_loop()
     async with UdpRendezvous(rendezvous).running([Endpoint.parse(bound)]) as (at,):
         with a_client(at) as client, anyio.fail_after(PATIENCE):
-            await loop.sock_sendto(client, peer.initiation(), (asked, at.port))
-            response, source = await loop.sock_recvfrom(client, 2048)
+            client.sendto(peer.initiation(), (asked, at.port))
+            response, source = await received(client)
             assert source[0] == asked
             peer.take(response)
-            await loop.sock_sendto(client, peer.transport(), (asked, at.port))
+            client.sendto(peer.transport(), (asked, at.port))
             seen = await told.get()
             assert (str(seen.address), seen.port) == client.getsockname()[:2]
 
@@ -78,14 +89,13 @@ async def test_an_answer_that_can_not_be_delivered_stops_nothing() -> None:
     rendezvous = Rendezvous(os.urandom(32))
     peer, told = Peer(rendezvous.public_key), asyncio.Queue[Endpoint]()
     rendezvous.claim(peer.public_key, peer.preshared_key, told.put_nowait)
-    loop = asyncio.get_running_loop()
     async with UdpRendezvous(rendezvous).running([Endpoint.parse("127.0.0.1:0")]) as (at,):
         with anyio.fail_after(PATIENCE):
             for _ in range(3):
                 with a_client(at) as gone:
                     gone.sendto(peer.initiation(), ("127.0.0.1", at.port))
             with a_client(at) as client:
-                await loop.sock_sendto(client, peer.initiation(), ("127.0.0.1", at.port))
-                peer.take(await loop.sock_recv(client, 2048))
-                await loop.sock_sendto(client, peer.transport(), ("127.0.0.1", at.port))
+                client.sendto(peer.initiation(), ("127.0.0.1", at.port))
+                peer.take((await received(client))[0])
+                client.sendto(peer.transport(), ("127.0.0.1", at.port))
                 assert (await told.get()).port == client.getsockname()[1]

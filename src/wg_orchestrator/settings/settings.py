@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wg_orchestrator.domain.endpoint import Endpoint
-from wg_orchestrator.setting_values import (
+from wg_orchestrator.settings.values import (
     Count,
     CountOrAny,
     Host,
