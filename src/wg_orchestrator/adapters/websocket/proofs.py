@@ -181,9 +181,15 @@ class Proof:
     def _dropped(self, challenge: Challenge) -> None:
         if challenge is self._check:
             self._check = None
-        else:
-            self._current = None
-            self._settled.set()
+            return
+        self._current = None
+        self._settled.set()
+        if self._tell is not None:  # It is in, unproven. It may still show that the key is its own.
+            self._due = asyncio.get_running_loop().call_later(self._interval, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._due = None
+        self._current = self._challenge()
 
     def _send(self, text: Text) -> None:
         self._arrival.connection.send(Notices([text]))

@@ -215,6 +215,20 @@ async def test_a_claim_that_newer_ones_drop_is_refused_at_once() -> None:
     assert {type(result) for result in results} == {KeyInUse}
 
 
+async def test_a_member_whose_claim_strangers_drop_is_asked_again() -> None:
+    house = ProofHouse(interval=0.1)
+    peer = await house.arrive(2)
+    strangers = await asyncio.gather(*(house.arrive(2) for _ in range(3)), return_exceptions=True)
+    assert {type(stranger) for stranger in strangers} == {KeyInUse}
+    with anyio.fail_after(5):
+        while len(told(peer, "prove")) < 2:
+            await asyncio.sleep(0.01)
+    house.challenger.prove(house.challenger.challenges[-1], HERE)
+    assert told(peer, "proven") == [{"type": "proven", "endpoint": str(HERE)}]
+    peer.end(LOST)
+    assert house.challenger.waiting == 0
+
+
 async def test_what_ends_with_its_connection_is_asked_no_more() -> None:
     house = ProofHouse()
     peer = await house.arrive(1)
