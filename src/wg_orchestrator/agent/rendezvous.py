@@ -26,9 +26,11 @@ class Rendezvous:
         """The rendezvous of an earlier request, if that is another one."""
         self._is_new = False
         self._is_old = False
+        """Whether the request came on a connection that has ended."""
         self._placed_at: float | None = None
         self._seen: tuple[Endpoint, ...] = ()
-        self._is_checked = False
+        self._is_answered = False
+        """Whether the service has seen this machine since its last request."""
 
     @property
     def key(self) -> PublicKey | None:
@@ -44,13 +46,13 @@ class Rendezvous:
         """The service asks for a proof."""
         if self._request is not None and self._request.public_key != request.public_key:
             self._before = self._request.public_key
-        self._request, self._is_new, self._is_old, self._is_checked = request, True, False, False
+        self._request, self._is_new, self._is_old, self._is_answered = request, True, False, False
 
     def proven(self, endpoint: Endpoint) -> None:
         """The service has seen this machine there."""
         # A second request, after the first one was answered, asks to be greeted at another endpoint.
-        self._seen = (endpoint,) if self._is_checked else (*self._seen[-1:], endpoint)
-        self._is_checked = True
+        self._seen = (endpoint,) if self._is_answered else (*self._seen[-1:], endpoint)
+        self._is_answered = True
 
     def lost(self) -> None:
         """The connection to the service has ended, and with it what it has asked for."""

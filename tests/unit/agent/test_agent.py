@@ -1,7 +1,8 @@
 """The agent between a service and a machine that are in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -18,6 +19,7 @@ from wg_orchestrator.agent.errors import EnvironmentFault
 from wg_orchestrator.agent.keeper import Keeper, Pace
 from wg_orchestrator.agent.plan import SetTunnel
 from wg_orchestrator.agent.setup import Setup
+from wg_orchestrator.agent.tunnel import Observed
 from wg_orchestrator.client import JoinRefused, Lost
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.v2.notices import Joined, Left, Resumed, Updated
@@ -36,6 +38,7 @@ class Machine:
         keeps: bool = False,
         session: str = "",
         takes_public_network: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.link = FakeLink(session)
         self.host = FakeMachine()
@@ -44,7 +47,7 @@ class Machine:
         self.remembered = 0
         self.disk_fault: EnvironmentFault | None = None
         setup = Setup("wgo0", "acme", keeps=keeps, takes_public_network=takes_public_network)
-        keeper = Keeper(setup, ("private", OWN), self.link, self.interface, self.said.append, PACE)
+        keeper = Keeper(setup, ("private", OWN), self.link, self.interface, self.said.append, PACE, clock)
         self.agent = Agent(setup, self.link, self.host, keeper, self.said.append, remember=self._remember)
 
     def _remember(self) -> None:
@@ -74,6 +77,10 @@ class Machine:
     async def turn(self) -> None:
         """Let the agent do something."""
         await asyncio.sleep(0.001)
+
+    def tunnels(self) -> list[Observed]:
+        actual = self.interface.kernel.actual
+        return [] if actual is None else list(actual.tunnels.values())
 
     def peers(self) -> set[str]:
         actual = self.interface.kernel.actual

@@ -114,6 +114,14 @@ def test_an_update_is_told_to_the_others_once_and_newcomers_see_it() -> None:
     assert newcomer.picture()[stay.peer.virtual_ip] == updated.peer
 
 
+def test_a_key_that_was_proven_stays_so_whatever_changes_later() -> None:
+    service = a_service()
+    stay = at_once(service.join(ACME, a_newcomer(1), Subscriber(), SESSION))
+    proven = at_once(service.update(stay, is_proven=True))
+    assert proven.peer == replace(stay.peer, proven=True)
+    assert at_once(service.update(proven, a_name(10))).peer.proven
+
+
 def test_an_update_changes_only_what_it_names() -> None:
     service = a_service()
     stay = at_once(service.join(ACME, a_newcomer(1), Subscriber(), SESSION))

@@ -13,15 +13,16 @@ from tests.builders import ACME, a_newcomer
 from tests.fakes_proof import FakeChallenger
 from tests.unit.adapters.websocket.test_sessions import House, MemoryConnection, turns
 from wg_orchestrator.adapters.websocket.arrival import Arrival
+from wg_orchestrator.adapters.websocket.session import V2Session
 from wg_orchestrator.domain.endpoint import Endpoint
-from wg_orchestrator.domain.errors import KeyInUse, NotProven
+from wg_orchestrator.domain.errors import InvalidPublicKey, KeyInUse, NotProven
 from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.wire.close_codes import SUPERSEDED
 from wg_orchestrator.wire.subprotocol import V1, V2
 
 HERE, THERE, ELSEWHERE = (Endpoint.parse(f"203.0.113.9:{port}") for port in (4000, 5000, 6000))
-LAN = Endpoint.parse("10.0.0.7:51820")
+LAN, OTHER_LAN = Endpoint.parse("10.0.0.7:51820"), Endpoint.parse("10.0.0.9:51820")
 SOURCE = "203.0.113.9"
 LOST = Close(1006, "connection lost")
 
@@ -37,6 +38,11 @@ class ProofHouse(House):
         connection, newcomer = MemoryConnection(), replace(a_newcomer(number), endpoints=endpoints)
         await self.sessions.join(Arrival(ACME, newcomer, connection, SOURCE, version, endpoints, resume))
         return connection
+
+    def latest(self, number: int) -> V2Session:
+        session = self.sessions._latest.of((ACME, a_newcomer(number).public_key))
+        assert session is not None
+        return session
 
     async def arrive_and_prove(self, number: int, at: Endpoint = HERE) -> MemoryConnection:
         """The arrival waits for its proof, which is given as soon as it is asked for."""
@@ -82,9 +88,7 @@ async def test_the_observed_endpoint_stays_first_when_the_peer_announces_others(
     assert peer.listener is not None
     peer.listener.heard('{"type":"update","display_name":"new","endpoints":["10.0.0.9:51820"]}')
     await asyncio.sleep(0)
-    latest = house.sessions._latest.of((ACME, a_newcomer(2).public_key))
-    assert latest is not None
-    assert latest._listed() == (HERE, Endpoint.parse("10.0.0.9:51820"))
+    assert house.latest(2)._listed() == (HERE, Endpoint.parse("10.0.0.9:51820"))
 
 
 async def test_a_nat_with_a_port_for_each_destination_is_seen_by_two() -> None:
@@ -95,9 +99,7 @@ async def test_a_nat_with_a_port_for_each_destination_is_seen_by_two() -> None:
     assert first["endpoints"] == second["endpoints"][::-1]
     assert first["preshared_key"] != second["preshared_key"]
     house.challenger.prove(house.challenger.challenges[-1], THERE)
-    latest = house.sessions._latest.of((ACME, a_newcomer(2).public_key))
-    assert latest is not None
-    assert latest._listed() == (HERE, THERE, LAN)
+    assert house.latest(2)._listed() == (HERE, THERE, LAN)
     assert [message["endpoint"] for message in told(peer, "proven")] == [str(HERE), str(THERE)]
     assert house.challenger.waiting == 2  # The watcher's, and one of the peer's.
     assert watcher.closed_with is None
@@ -108,9 +110,7 @@ async def test_another_nat_shows_one_port_at_both() -> None:
     await house.arrive(2)
     for _ in range(2):
         house.challenger.prove(house.challenger.challenges[-1], HERE)
-    latest = house.sessions._latest.of((ACME, a_newcomer(2).public_key))
-    assert latest is not None
-    assert latest._listed() == (HERE, LAN)
+    assert house.latest(2)._listed() == (HERE, LAN)
 
 
 async def test_an_endpoint_that_flaps_is_told_once_in_the_interval() -> None:
@@ -239,3 +239,43 @@ async def test_what_ends_with_its_connection_is_asked_no_more() -> None:
     sent = len(peer.sent)
     house.challenger.prove(challenge, HERE)
     assert len(peer.sent) == sent
+
+
+async def test_a_move_that_waits_to_be_told_ends_with_the_connection() -> None:
+    house = ProofHouse(interval=0.05)
+    peer = await house.arrive(2)
+    for at in (HERE, THERE):
+        house.challenger.prove(house.challenger.challenges[-1], at)
+    peer.end(LOST)
+    sent = len(peer.sent)
+    await asyncio.sleep(0.1)  # The interval is over by then.
+    assert len(peer.sent) == sent
+
+
+async def test_a_service_that_stops_waits_for_no_proof() -> None:
+    house = ProofHouse()
+    await house.arrive(2)
+    house.sessions._proofs._terms = replace(house.sessions._proofs._terms, timeout=3600)
+    house.sessions._proofs.stop()
+    with anyio.fail_after(5), pytest.raises(KeyInUse):
+        await house.arrive(2)
+
+
+async def test_nobody_gets_in_with_the_key_of_the_rendezvous() -> None:
+    house = ProofHouse()
+    newcomer = replace(a_newcomer(1), public_key=house.challenger.rendezvous)
+    for version in (V1, V2):
+        with pytest.raises(InvalidPublicKey):
+            await house.sessions.join(Arrival(ACME, newcomer, MemoryConnection(), SOURCE, version, ()))
+
+
+async def test_where_a_peer_was_seen_stays_first_when_it_comes_back_until_it_is_seen_again() -> None:
+    house = ProofHouse()
+    peer = await house.arrive(2)
+    house.challenger.prove(house.challenger.challenges[-1], HERE)
+    await turns(lambda: house.latest(2).stay.peer.proven)
+    welcome = told(peer, "welcome")[0]
+    await house.arrive(2, resume=(welcome["session"], welcome["revision"]), endpoints=(OTHER_LAN,))
+    assert house.latest(2)._listed() == (HERE, OTHER_LAN)
+    house.challenger.prove(house.challenger.challenges[-1], THERE)
+    assert house.latest(2)._listed() == (THERE, OTHER_LAN)
