@@ -62,11 +62,11 @@ format: install ## Format the code, and fix what ruff can fix
 
 lock: ## Renew requirements/*.txt from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--upgrade pyproject.toml --extra nats --output-file requirements/run.txt
+		--upgrade pyproject.toml --extra nats --extra oidc --output-file requirements/run.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--constraint requirements/run.txt pyproject.toml --extra nats --extra agent --group dev --output-file requirements/dev.txt
+		--constraint requirements/run.txt pyproject.toml --extra nats --extra oidc --extra agent --group dev --output-file requirements/dev.txt
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-		--constraint requirements/dev.txt pyproject.toml --extra nats --extra agent --group bench --output-file requirements/bench.txt
+		--constraint requirements/dev.txt pyproject.toml --extra nats --extra oidc --extra agent --group bench --output-file requirements/bench.txt
 
 matrix: ## Run the tests on each Python that uv finds, and once with the oldest dependencies (needs uv)
 	.ci/matrix

@@ -26,7 +26,8 @@ from harness.cluster import Cluster
 from harness.nats_server import NatsServer
 from wg_orchestrator.adapters.nats.claim import Claim, encode
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
-from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.stream import Entry, StoreUnusable, Stream
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.peer import DisplayName, Peer, PublicKey
 from wg_orchestrator.domain.stay import Stay, StayId

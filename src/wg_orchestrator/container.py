@@ -4,61 +4,29 @@ from contextlib import nullcontext
 
 from dependency_injector import containers, providers
 
+from wg_orchestrator import optional_adapters
+from wg_orchestrator.adapters.admission.open_admission import OpenAdmission
 from wg_orchestrator.adapters.http.health import Readiness
+from wg_orchestrator.adapters.memory.admission_records import InMemoryAdmissionRecords
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Resumption
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
+from wg_orchestrator.adapters.websocket.evictions import Evictions
 from wg_orchestrator.adapters.websocket.history import HistoryLimits
 from wg_orchestrator.adapters.websocket.lanes import V2Terms
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
 from wg_orchestrator.adapters.websocket.proofs import Proofs, ProofTerms
+from wg_orchestrator.adapters.websocket.receipts import Receipts
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.domain.admission_control import AdmissionControl
 from wg_orchestrator.domain.membership import MembershipService
-from wg_orchestrator.domain.ports import Challenger, TenantRepository
 from wg_orchestrator.domain.proof import ProofPolicy
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.settings import Settings
 from wg_orchestrator.telemetry.telemetry import Telemetry
-
-
-def _nats_tenants(settings: Settings, telemetry: Telemetry, timings: Timings) -> TenantRepository:
-    # Imported here, so that only a service on NATS needs the NATS client to be installed.
-    from wg_orchestrator.adapters.nats.connection import ConnectionOptions
-    from wg_orchestrator.adapters.nats.stream import StreamOptions
-    from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
-
-    return NatsTenantRepository(
-        settings.network,
-        settings.max_peers_per_tenant,
-        ConnectionOptions(
-            tuple(url.strip() for url in (settings.nats_url or "").split(",")),
-            settings.nats_credentials,
-            settings.nats_tls_ca,
-            settings.nats_tls_certificate,
-            settings.nats_tls_key,
-        ),
-        StreamOptions(settings.nats_stream, str(settings.network), settings.nats_replicas, settings.nats_storage),
-        telemetry,
-        timings,
-        settings.grace,
-    )
-
-
-def _challenger(settings: Settings, telemetry: Telemetry) -> Challenger:
-    # Imported here, so that only a service with a rendezvous loads its cryptography.
-    from wg_orchestrator.adapters.rendezvous.challenger import UdpChallenger
-    from wg_orchestrator.adapters.rendezvous.key_file import private_key
-
-    return UdpChallenger(
-        private_key(settings.rendezvous_key),
-        settings.host,
-        settings.rendezvous_port or 0,
-        settings.rendezvous_endpoint,
-        telemetry,
-    )
 
 
 def _for_the_first(seconds: float) -> Callable[[], bool]:
@@ -81,7 +49,7 @@ class Container(containers.DeclarativeContainer):
         scatters=providers.Factory(_for_the_first, settings.provided.grace),
     )
     nats_timings = providers.Singleton(Timings)
-    nats_tenants = providers.Singleton(_nats_tenants, settings, telemetry, nats_timings)
+    nats_tenants = providers.Singleton(optional_adapters.nats_tenants, settings, telemetry, nats_timings)
     tenants = providers.Selector(settings.provided.store, memory=memory_tenants, nats=nats_tenants)
 
     peer_telemetry = providers.Singleton(PeerTelemetry, telemetry)
@@ -97,13 +65,29 @@ class Container(containers.DeclarativeContainer):
     membership = providers.Singleton(
         MembershipService, tenants=tenants, notifier=notifier, max_tenants=settings.provided.max_tenants
     )
+    memory_records = providers.Singleton(InMemoryAdmissionRecords)
+    sqlite_records = providers.Singleton(optional_adapters.sqlite_records, settings.provided.state)
+    nats_records = providers.Singleton(optional_adapters.nats_records, settings, nats_timings)
+    records = providers.Selector(
+        settings.provided.records, memory=memory_records, sqlite=sqlite_records, nats=nats_records
+    )
+    admission_control = providers.Singleton(AdmissionControl, records)
+    invitations = providers.Singleton(optional_adapters.invitations, settings, records, telemetry)
+    oidc = providers.Singleton(optional_adapters.oidc, settings, telemetry)
+    admission = providers.Selector(
+        settings.provided.admission,
+        open=providers.Singleton(OpenAdmission),
+        invitations=invitations,
+        oidc=oidc,
+        either=providers.Singleton(optional_adapters.either, invitations, oidc),
+    )
     aim = providers.Singleton(
         AimRule, network=settings.provided.network, trusts_strangers=settings.provided.trust_endpoints
     )
     challenger = providers.Selector(
         settings.provided.rendezvous,
         off=providers.Object(None),
-        udp=providers.Singleton(_challenger, settings, telemetry),
+        udp=providers.Singleton(optional_adapters.challenger, settings, telemetry),
     )
     proofs = providers.Singleton(
         Proofs,
@@ -129,13 +113,27 @@ class Container(containers.DeclarativeContainer):
             update_interval=settings.provided.update_interval,
         ),
         proofs=proofs,
+        control=admission_control,
         # No faster than another node takes their handshakes.
         max_release_rate=settings.provided.max_handshake_rate,
+    )
+    receipts = providers.Singleton(
+        Receipts, records=records, sessions=sessions, telemetry=peer_telemetry, node=settings.provided.node
+    )
+    evictions = providers.Singleton(
+        Evictions,
+        service=membership,
+        tenants=tenants,
+        control=admission_control,
+        sessions=sessions,
+        receipts=receipts,
+        telemetry=peer_telemetry,
     )
     peers = providers.Singleton(
         PeerEndpoint,
         sessions=sessions,
         aim=aim,
+        admission=admission,
         limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,
@@ -154,13 +152,30 @@ class Container(containers.DeclarativeContainer):
         udp=challenger.provided.running.call(),
     )
     """The context manager within which keys can be proven. Each call makes a new one."""
-    services = providers.List(store, rendezvous, sessions.provided.running.call())
+    remembering = providers.Selector(
+        settings.provided.records,
+        memory=providers.Factory(nullcontext),
+        sqlite=sqlite_records.provided.running.call(),
+        nats=nats_records.provided.running.call(),
+    )
+    """The context manager within which admissions are remembered. Each call makes a new one."""
+    admitting = providers.Selector(
+        settings.provided.admission,
+        open=providers.Factory(nullcontext),
+        invitations=admission.provided.running.call(),
+        oidc=admission.provided.running.call(),
+        either=admission.provided.running.call(),
+    )
+    """The context manager within which credentials can be checked. Each call makes a new one."""
+    services = providers.List(
+        store, remembering, rendezvous, admitting, sessions.provided.running.call(), evictions.provided.running.call()
+    )
     """The context managers within which the service runs: enter them in this order. Each call makes new ones."""
     readiness = providers.Singleton(
         Readiness,
         providers.Selector(
             settings.provided.store,
             memory=providers.List(),
-            nats=providers.List(nats_tenants.provided.is_ready),
+            nats=providers.List(nats_tenants.provided.is_ready, nats_records.provided.is_ready),
         ),
     )

@@ -34,6 +34,13 @@ class TenantRepositoryContract:
         assert list(repository.get(ACME).stays) == [stay]
         assert repository.count() == 1
 
+    async def test_all_tenants_with_peers_are_found(self, repository: TenantRepository) -> None:
+        for tenant_id in (ACME, GLOBEX):
+            await repository.commit(PeerJoined(a_stay_in(repository, a_peer(1), tenant_id)))
+        await come_and_go(repository, a_peer(2))
+        assert {tenant.id for tenant in repository.all()} == {ACME, GLOBEX}
+        assert all(repository.get(tenant.id) is tenant for tenant in repository.all())
+
     async def test_an_event_changes_its_own_tenant_only(self, repository: TenantRepository) -> None:
         here, there = a_stay_in(repository, a_peer(1), ACME), a_stay_in(repository, a_peer(1), GLOBEX)
         await repository.commit(PeerJoined(here))

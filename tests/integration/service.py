@@ -131,9 +131,16 @@ class Client:
         self.roster = Picture()
 
     @classmethod
-    async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "Client":
+    async def join(
+        cls,
+        service: Endpoint,
+        number: int,
+        tenant: str = "acme",
+        headers: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> "Client":
         with anyio.fail_after(PATIENCE):
-            client = cls(await service.connect(tenant))
+            client = cls(await service.connect(tenant, additional_headers=headers))
             await client.websocket.send(join_message(number, **changes))
             await client.hear()
             return client
@@ -176,10 +183,10 @@ class Client:
         return self.websocket.close_code or 1006, self.websocket.close_reason or ""
 
 
-async def refused(service: Endpoint, first: str | bytes, tenant: str = "acme") -> tuple[int, str]:
+async def refused(service: Endpoint, first: str | bytes, tenant: str = "acme", **options: Any) -> tuple[int, str]:
     """The code and reason with which the service closes a connection whose first message is `first`."""
     with anyio.fail_after(PATIENCE):
-        websocket = await service.connect(tenant)
+        websocket = await service.connect(tenant, **options)
         with suppress(ConnectionClosed):  # The service may have closed already.
             await websocket.send(first)
         client = Client(websocket)

@@ -81,6 +81,12 @@ OTHERS: dict[str, list[str]] = {
     "trusted_proxies": ["x", "10.0.0.0/8,,x", "10.0.0.1/8"],
     "allowed_hosts": ["a b", "a:8000", "http://a", "a/b", "[::1]x"],
     "rendezvous_endpoint": ["x", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "a:1", "10.0.0.1:1,x", "10.0.0.1:51820"],
+    "oidc_issuer": [
+        "", "x", "ftp://a", "http://a", "https://", "https://u:p@a", "https://a:0", "https://a#x", "https://a", "//a",
+    ],
+    "oidc_audience": ["", "vpn"],
+    "oidc_tenants": ["", "tenants"],
+    "node_name": ["", "a b", "a/b", "x" * 65, "\x1b"],
     "proof": ["", "maybe", "required"],
     "nats_url": [
         "", ",", "nats://a,", "nats://", "nats://:4222", "nats://a:99999", "nats://a:-1", "nats://a:0", "nats://a:x",
@@ -96,7 +102,7 @@ OTHERS: dict[str, list[str]] = {
     "log_format": ["", "xml"],
 }  # fmt: skip
 ANY_TEXT = {"allowed_origins"}
-FILES_OF_THE_START = {"rendezvous_key", "tls_certificate", "tls_key"}
+FILES_OF_THE_START = {"invitation_keys", "rendezvous_key", "state", "tls_certificate", "tls_key"}
 FLAGS = {"trust_endpoints"}
 
 
@@ -108,6 +114,26 @@ def test_no_setting_is_forgotten_here() -> None:
 def test_what_is_of_a_wrong_kind_is_refused_in_one_line(name: str) -> None:
     for value in OTHERS[name]:
         assert name in refused(**{name: value})
+
+
+def test_a_state_file_is_for_one_node() -> None:
+    assert "nats_url" in refused(state="state", nats_url="nats://a")
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"keys": []}', '{"keys": [{"kty": "RSA"}]}', "{" * 9999])
+def test_a_file_without_keys_for_invitations_is_one_line(content: str | None) -> None:
+    if content is not None:
+        Path("keys").write_text(content)
+    result = click.testing.CliRunner().invoke(main, ["serve", "--port", "0", "--invitation-keys", "keys"])
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+    assert result.output.startswith("wg-orchestrator: can't use the invitation keys in keys: ")
+
+
+def test_a_state_file_that_is_none_is_one_line() -> None:
+    Path("state").write_text("something else\n" * 1000)
+    result = click.testing.CliRunner().invoke(main, ["serve", "--port", "0", "--state", "state"])
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+    assert result.output.startswith("wg-orchestrator: can't use the state file state: ")
 
 
 def test_a_key_for_nats_needs_its_certificate(tmp_path: Path) -> None:
@@ -123,6 +149,7 @@ def test_urls_of_nats_are_accepted(url: str) -> None:
 
 
 def test_a_password_in_a_url_is_not_repeated() -> None:
+    assert "secret" not in refused(oidc_issuer="https://user:secret@a", oidc_audience="a", oidc_tenants="b")
     for url in ("nats://user:secret@a:99999", "http://user:secret@a", "nats://user:secret@", "nats://user:sec/ret@a"):
         assert "sec" not in refused(nats_url=url).replace("1 to 65535", "")
 

@@ -32,16 +32,25 @@ class V2Client:
         self.picture = SessionPicture(a_key_text(number))
 
     @classmethod
-    async def join(cls, service: Endpoint, number: int, tenant: str = "acme", **changes: Any) -> "V2Client":
-        return await cls._enter(service, number, tenant, join_v2(number, **changes))
+    async def join(
+        cls,
+        service: Endpoint,
+        number: int,
+        tenant: str = "acme",
+        headers: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> "V2Client":
+        return await cls._enter(service, number, tenant, join_v2(number, **changes), headers=headers)
 
-    async def resume(self, service: Endpoint, tenant: str = "acme", **changes: Any) -> "V2Client":
+    async def resume(
+        self, service: Endpoint, tenant: str = "acme", headers: dict[str, str] | None = None, **changes: Any
+    ) -> "V2Client":
         """A new connection that goes on with this one's session and picture."""
         resume = {"session": self.session, "revision": self.revision}
         join = join_v2(self.number, **{"resume": resume, **changes})
         picture = copy.deepcopy(self.picture)
         picture.revision = join["resume"]["revision"]
-        return await self._enter(service, self.number, tenant, join, picture)
+        return await self._enter(service, self.number, tenant, join, picture, headers)
 
     @classmethod
     async def _enter(
@@ -51,9 +60,10 @@ class V2Client:
         tenant: str,
         join: dict[str, Any],
         picture: SessionPicture | None = None,
+        headers: dict[str, str] | None = None,
     ) -> "V2Client":
         with anyio.fail_after(PATIENCE):
-            client = cls(await service.connect(tenant, subprotocols=[V2]), number)
+            client = cls(await service.connect(tenant, subprotocols=[V2], additional_headers=headers), number)
             assert client.websocket.subprotocol == V2
             client.picture = picture or client.picture
             await client.say(join)

@@ -22,12 +22,12 @@ def test_an_adapter_is_swapped_by_overriding_its_provider() -> None:
         assert container.membership()._notifier is notifier
 
 
-@pytest.mark.parametrize(("options", "requirements"), [({}, 0), ({"nats_url": "nats://127.0.0.1:1"}, 1)])
+@pytest.mark.parametrize(("options", "requirements"), [({}, 0), ({"nats_url": "nats://127.0.0.1:1"}, 2)])
 def test_what_has_to_run_and_what_readiness_requires_is_named_for_each_store(
     options: dict[str, Any], requirements: int
 ) -> None:
     container = Container(settings=providers.Object(Settings(**options)))
     services = container.services()
-    assert len(services) == 3
+    assert len(services) == 6
     assert all(isinstance(service, AbstractAsyncContextManager) for service in services)
     assert len(container.readiness()._requirements) == requirements

@@ -17,6 +17,7 @@ from wg_orchestrator.agent.naming import Naming
 from wg_orchestrator.agent.setup import Setup
 from wg_orchestrator.agent.state_dir import StateDir
 from wg_orchestrator.client.member import Member
+from wg_orchestrator.client.tokens import TokenSource, no_token
 from wg_orchestrator.domain.peer import PublicKey
 
 
@@ -30,6 +31,8 @@ class Place:
     needs_userspace: bool = False
     names_peers: bool = False
     """Whether peers get names in the hosts file."""
+    token: TokenSource = no_token
+    """What lets the machine in."""
 
 
 async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
@@ -48,7 +51,7 @@ async def run(place: Place, setup: Setup, say: Callable[[str], None]) -> None:
     state.open()
     keys = state.key_pair()
     session, wish = state.session(place.url)
-    member = Member(place.url, place.display_name, keys.public, session=session, virtual_ip=wish)
+    member = Member(place.url, place.display_name, keys.public, session=session, virtual_ip=wish, token=place.token)
     picture = member.picture
     own = PublicKey.parse(keys.public)
     naming = Naming(picture, own, setup.tenant, HostsFile(setup.interface), say) if place.names_peers else None

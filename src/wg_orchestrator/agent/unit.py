@@ -11,7 +11,7 @@ After=network-online.target
 
 [Service]
 ExecStart={command}
-Restart=on-failure
+{credential}Restart=on-failure
 RestartSec=1
 # 2 and 3: what it was told is wrong, or the service refuses it for good. Trying again would not help.
 RestartPreventExitStatus=2 3
@@ -46,9 +46,15 @@ WantedBy=multi-user.target
 """
 
 
-def unit(url: str, command: Sequence[str]) -> str:
-    """The text of a unit that runs this command. It needs the right to configure networks, and no other."""
-    return _UNIT.format(url=_escaped(url), command=" ".join(_quoted(word) for word in command))
+def unit(url: str, command: Sequence[str], invitation_file: str | None = None) -> str:
+    """The text of a unit that runs this command. It needs the right to configure networks, and no other. If it is to
+    show an invitation, systemd reads that from the file and gives it to the command, at each start.
+    """
+    words, credential = [_quoted(word) for word in command], ""
+    if invitation_file is not None:
+        words += ["--invitation-file", "%d/invitation"]
+        credential = f"LoadCredential=invitation:{_escaped(invitation_file)}\n"
+    return _UNIT.format(url=_escaped(url), command=" ".join(words), credential=credential)
 
 
 def _escaped(text: str) -> str:

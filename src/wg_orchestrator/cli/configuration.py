@@ -54,8 +54,8 @@ def _fault(error: ErrorDetails) -> str:
     if not error["loc"]:
         return what
     name, given = error["loc"][0], repr(error["input"])
-    # A URL of NATS may have a password in it.
-    return f"{name}: {what}" if name == "nats_url" else f"{name}: {_cut(what)} (given: {_cut(given)})"
+    # A URL may have a password in it.
+    return f"{name}: {what}" if name in ("nats_url", "oidc_issuer") else f"{name}: {_cut(what)} (given: {_cut(given)})"
 
 
 def _cut(text: str) -> str:

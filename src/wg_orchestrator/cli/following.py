@@ -22,13 +22,22 @@ from wg_orchestrator.client.screen import RosterScreen, Screen
 from wg_orchestrator.client.story import Story
 from wg_orchestrator.client.story import as_json as story_line
 from wg_orchestrator.client.terminal import visible
+from wg_orchestrator.client.tokens import TokenSource
 from wg_orchestrator.wire.v1 import as_text
 
 
 def show_tenant(
-    url: str, name: str, public_key: str | None, protocol: str, as_json: bool, limits: Limits | None
+    url: str,
+    name: str,
+    public_key: str | None,
+    protocol: str,
+    as_json: bool,
+    limits: Limits | None,
+    token: TokenSource,
 ) -> None:
-    """Show who is in the tenant, until Ctrl-C. `limits` are the client's own if they are None."""
+    """Show who is in the tenant, until Ctrl-C. `token` says what lets this client in. `limits` are the client's own if
+    they are None.
+    """
     limits = limits or Limits()
     if public_key is None:
         pair = KeyPair.generate()
@@ -36,12 +45,12 @@ def show_tenant(
         click.echo(f"private key {pair.private}\npublic key  {pair.public}", err=True)
     try:
         if protocol == "v2":
-            _show_v2(Member(url, name, public_key, limits=limits), url, as_json)
+            _show_v2(Member(url, name, public_key, token=token, limits=limits), url, as_json)
         elif as_json:
-            asyncio.run(keep_following(url, name, public_key, _print_line, _print_note, limits))
+            asyncio.run(keep_following(url, name, public_key, _print_line, _print_note, limits, token))
         else:
             with RosterScreen(url, roster=Roster(limits.max_peers)) as screen:
-                asyncio.run(keep_following(url, name, public_key, screen.show, screen.note, limits))
+                asyncio.run(keep_following(url, name, public_key, screen.show, screen.note, limits, token))
     except KeyboardInterrupt:
         pass
     except (JoinRefused, TryAgainLater, BadMessage) as error:

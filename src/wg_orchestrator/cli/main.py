@@ -4,7 +4,9 @@ from importlib import import_module
 
 import click
 
-_COMMANDS = ("demo", "down", "join", "ping-all", "serve", "status", "unit", "up")
+_COMMANDS = (
+    "demo", "down", "invite", "join", "keygen", "ping-all", "revoke", "serve", "status", "unit", "up",
+)  # fmt: skip
 """Each is a function of that name in a module of that name beside this one."""
 
 

@@ -71,13 +71,13 @@ def _supervise(settings: Settings, given: dict[str, str]) -> None:
 
 
 def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]:
-    """The command of one of the workers. Each has its own metrics and its own rendezvous, on its own
-    ports.
-    """
+    """The command of one of the workers. Each has its own name, and metrics and a rendezvous on its own ports."""
     if settings.metrics_port:
         given = {**given, "metrics_port": str(settings.metrics_port + number)}
     if settings.rendezvous_port:
         given = {**given, "rendezvous_port": str(settings.rendezvous_port + number)}
+    if settings.node_name:
+        given = {**given, "node_name": f"{settings.node_name}-{number}"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     return [sys.executable, "-m", "wg_orchestrator", "serve", "--worker", *options]
 

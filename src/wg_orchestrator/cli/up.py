@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import click
 
 from wg_orchestrator.cli.interface_options import interface_options
+from wg_orchestrator.cli.token_options import token_options, token_source
 
 
 @click.command()
@@ -29,6 +30,7 @@ from wg_orchestrator.cli.interface_options import interface_options
 @click.option("--hosts", is_flag=True, help="write the peers' names to the hosts file, as NAME.TENANT")
 @click.option("--public-network", is_flag=True, help="take a tenant's network that is not of private addresses")
 @click.option("--keep", is_flag=True, help="at the end, neither leave the tenant nor remove the interface")
+@token_options
 @interface_options
 def up(
     url: str,
@@ -40,6 +42,9 @@ def up(
     hosts: bool,
     public_network: bool,
     keep: bool,
+    invitation: str | None,
+    invitation_file: Path | None,
+    token_command: str | None,
     interface: str,
     state_dir: Path,
 ) -> None:
@@ -64,7 +69,8 @@ def up(
         if not 1 <= endpoint.port <= HIGHEST_PORT or not is_reachable(endpoint.address):
             raise click.BadParameter(f"nobody can be reached at {endpoint}", param_hint="--endpoint")
     setup = Setup(interface, _tenant(url), listen_port, mtu, given, public_network, keep)
-    be_up(Place(url, name, state_dir, userspace, hosts), setup)
+    token = token_source(invitation, invitation_file, token_command)
+    be_up(Place(url, name, state_dir, userspace, hosts, token), setup)
 
 
 def _tenant(url: str) -> str:

@@ -6,21 +6,28 @@ import anyio
 from websockets.asyncio.client import ClientConnection
 
 from wg_orchestrator.client.connecting import USUAL, Limits, TryAgainLater, connected, receive
+from wg_orchestrator.client.tokens import TokenSource, no_token
 from wg_orchestrator.wire import v1
 
 
 async def follow(
-    url: str, display_name: str, public_key: str, *, proxy: Literal[True] | None = True, limits: Limits = USUAL
+    url: str,
+    display_name: str,
+    public_key: str,
+    *,
+    token: TokenSource = no_token,
+    proxy: Literal[True] | None = True,
+    limits: Limits = USUAL,
 ) -> AsyncGenerator[v1.Message, None]:
     """Join the tenant at `url` and yield the service's messages for as long as the connection lasts: first the welcome,
     then notices. Addresses and keys in them are well-formed. Names are any text: pass them through `visible` before a
     terminal shows them.
 
-    `proxy`: whether to use the HTTP proxy that the environment may name.
+    `token` says what lets this client in. `proxy`: whether to use the HTTP proxy that the environment may name.
 
     It always ends with an error: JoinRefused, TryAgainLater or BadMessage.
     """
-    async with connected(url, None, proxy, limits) as websocket:
+    async with connected(url, None, proxy, limits, token=token) as websocket:
         await websocket.send(v1.join(display_name, public_key))
         async with aclosing(_messages(websocket, limits)) as messages:
             async for message in messages:

@@ -21,8 +21,9 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from wg_orchestrator.client.tokens import NoToken, TokenSource, no_token
 from wg_orchestrator.wire import v1
-from wg_orchestrator.wire.close_codes import FIRST_FINAL, PUT_OUT_BY_OPERATOR
+from wg_orchestrator.wire.close_codes import FIRST_FINAL, NOT_FINAL
 from wg_orchestrator.wire.errors import BadMessage
 
 _FINAL = {1003, 1007, 1008, 1009}
@@ -70,20 +71,31 @@ class TryAgainLater(Exception):
 
 def is_final(code: int) -> bool:
     """Whether a client that was closed with this code must not come back by itself."""
-    return code in _FINAL or (code >= FIRST_FINAL and code != PUT_OUT_BY_OPERATOR)
+    return code in _FINAL or (code >= FIRST_FINAL and code != NOT_FINAL)
 
 
 @asynccontextmanager
 async def connected(
-    url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits, *, comes_back: bool = False
+    url: str,
+    subprotocol: str | None,
+    proxy: Literal[True] | None,
+    limits: Limits,
+    *,
+    token: TokenSource = no_token,
+    comes_back: bool = False,
 ) -> AsyncIterator[ClientConnection]:
     """A WebSocket to the tenant at `url`, closed at the end of the block. With `subprotocol`, it speaks that version.
+    `token` says what lets this client in.
     `comes_back`: whether this client has been in before. Then the URL is right, and what is not there is missing only
     now: another server may stand in for the service while that is away.
 
     Raises JoinRefused, TryAgainLater or BadMessage, also for an end of the connection that is met inside the block.
     """
-    websocket = await _open(url, subprotocol, proxy, limits, comes_back)
+    try:
+        shown = await token()
+    except NoToken as error:
+        raise TryAgainLater(str(error)) from error
+    websocket = await _open(url, subprotocol, proxy, limits, shown, comes_back)
     try:
         if websocket.subprotocol != subprotocol:
             raise _not_spoken(subprotocol, comes_back)
@@ -124,7 +136,12 @@ class _Connect(connect):
 
 
 async def _open(
-    url: str, subprotocol: str | None, proxy: Literal[True] | None, limits: Limits, comes_back: bool
+    url: str,
+    subprotocol: str | None,
+    proxy: Literal[True] | None,
+    limits: Limits,
+    token: str | None,
+    comes_back: bool,
 ) -> ClientConnection:
     """Raises JoinRefused or TryAgainLater."""
     try:
@@ -132,6 +149,7 @@ async def _open(
             url,
             create_connection=_Connection,
             subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
+            additional_headers=None if token is None else {"Authorization": f"Bearer {token}"},
             compression=None,
             max_size=limits.max_message_size,
             open_timeout=limits.open_timeout,

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from wg_orchestrator.client.connecting import USUAL, Limits, TryAgainLater, connected, receive
 from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.client.picture import Picture
+from wg_orchestrator.client.tokens import TokenSource, no_token
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.wire.errors import BadMessage
@@ -48,19 +49,21 @@ class Member:
         endpoints: Iterable[Endpoint] | None = None,
         virtual_ip: VirtualIP | None = None,
         session: str = "",
+        token: TokenSource = no_token,
         proxy: Literal[True] | None = True,
         limits: Limits = USUAL,
     ) -> None:
         """`url` is the tenant's. `endpoints` are where this machine's WireGuard can be reached, best first.
         `virtual_ip` is the address that it would like to have, and `session` is the session to resume if there is one:
-        both are in the picture of an earlier Member with this key. `proxy`: whether to use the HTTP proxy that the
-        environment may name.
+        both are in the picture of an earlier Member with this key. `token` says what lets this client in. `proxy`:
+        whether to use the HTTP proxy that the environment may name.
         """
         self.picture = Picture(limits.max_peers, session=session, virtual_ip=virtual_ip)
         self._url = url
         self._display_name = display_name
         self._public_key = public_key
         self._endpoints = None if endpoints is None else tuple(endpoints)
+        self._token = token
         self._proxy = proxy
         self._limits = limits
         self._websocket: ClientConnection | None = None
@@ -151,7 +154,9 @@ class Member:
 
     async def _follow_once(self) -> AsyncGenerator[Message, None]:
         """Raises JoinRefused, TryAgainLater or BadMessage."""
-        async with connected(self._url, V2, self._proxy, self._limits, comes_back=self._was_in) as websocket:
+        async with connected(
+            self._url, V2, self._proxy, self._limits, token=self._token, comes_back=self._was_in
+        ) as websocket:
             self._websocket = websocket
             try:
                 await websocket.send(self._join())

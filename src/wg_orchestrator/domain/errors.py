@@ -10,7 +10,16 @@ MembershipError              the request can't be granted; nothing has changed
  │    ├── NoAddressLeft
  │    └── PeerLimitReached
  ├── TenantLimitReached
+ ├── Revoked
+ ├── UsedUp
+ ├── StayOver
  └── Unavailable
+NotAdmitted                  the credentials do not let in whoever has shown them
+ ├── NoCredentials
+ ├── BadCredentials
+ ├── NotForThisTenant
+ └── NotCheckable            now; later they may be
+InvalidInvitationId          a text is no invitation's id
 InvalidEndpoint              a text is no endpoint: the message that it came in is malformed
 Conflict                     between nodes: somebody else was first, decide again
 """
@@ -56,8 +65,52 @@ class TenantLimitReached(MembershipError):
     """The service holds as many tenants as it may."""
 
 
+class Revoked(MembershipError):
+    """The key, or the invitation that it came by, is revoked."""
+
+
+class UsedUp(MembershipError):
+    """As many keys as may have come in by this invitation, or it has expired, and this key is none of them."""
+
+
+class StayOver(MembershipError):
+    """The key has been in by this invitation for as long as it may."""
+
+
 class Unavailable(MembershipError):
     """Nothing can be committed now, or it was not heard in time whether it was: what was then is undone."""
+
+
+class NotAdmitted(Exception):
+    """The text may be shown to whoever has shown the credentials. It has nothing of them in it."""
+
+    invitation = ""
+    """The id of the invitation that was shown, if it is known."""
+
+
+class NoCredentials(NotAdmitted):
+    """Credentials are asked for, and there are none."""
+
+
+class BadCredentials(NotAdmitted):
+    """The credentials are not good, any more or yet."""
+
+
+class NotForThisTenant(NotAdmitted):
+    """The credentials are good, but not for this tenant."""
+
+
+class NotCheckable(NotAdmitted):
+    """The credentials can't be checked now."""
+
+    def __init__(self, text: str, retry_after: int) -> None:
+        """`retry_after`: seconds until it is worth trying again."""
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class InvalidInvitationId(ValueError):
+    """An invitation's id is 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`."""
 
 
 class InvalidEndpoint(Exception):

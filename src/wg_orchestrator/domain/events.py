@@ -14,6 +14,17 @@ class LeaveCause(Enum):
     """Its node was lost, or its place went to another: the peer may still be connected, and may come back."""
     SUPERSEDED = "superseded"
     """Somebody else has proven that the key is theirs: the peer must not come back by itself."""
+    REVOKED = "revoked"
+    """Its key, or the invitation that it came by, was revoked."""
+    STAY_OVER = "stay over"
+    """It was let in for so long and no longer."""
+    PUT_OUT = "put out"
+    """An operator has put it out. It may come back."""
+
+    @property
+    def is_of_key(self) -> bool:
+        """Whether every stay of the key is over by it, and not only the one that is known to whoever says so."""
+        return self not in (LeaveCause.LEFT, LeaveCause.LOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,16 +120,25 @@ class MembershipService(Generic[Subscriber]):
                 return  # The repository sees to it.
             return
 
-    async def supersede(self, tenant_id: TenantId, public_key: PublicKey) -> None:
-        """End the stay of this key, wherever its peer is connected, as somebody has proven that the key is their own.
-        Does nothing if there is none.
+    async def put_out(self, tenant_id: TenantId, public_key: PublicKey, cause: LeaveCause) -> Stay | None:
+        """End the stay of this key, wherever its peer is connected, for this cause. Returns it; None if there is none.
+
+        A peer that resumes it meanwhile is put out all the same.
         """
-        stay = self._tenants.get(tenant_id).stay_of(public_key)
-        if stay is not None:
-            await self.leave(stay, LeaveCause.SUPERSEDED)
+        put_out = stay = self._tenants.get(tenant_id).stay_of(public_key)
+        while stay is not None:
+            await self.leave(stay, cause)
+            held = self._tenants.get(tenant_id).stay_of(public_key)
+            is_resumed = held is not None and held.id == stay.id and held.turn != stay.turn
+            stay = held if is_resumed else None
+        return put_out
 
     def is_in(self, stay: Stay) -> bool:
         return stay in self._tenants.get(stay.tenant_id)
+
+    def revision(self, tenant_id: TenantId) -> int:
+        """The revision of the tenant's last event; 0 if it has no peers."""
+        return self._tenants.get(tenant_id).revision
 
     def size(self, tenant_id: TenantId) -> int:
         """How many peers the tenant has."""

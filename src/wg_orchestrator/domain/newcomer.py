@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP, parse_display_name
+from wg_orchestrator.domain.stay import NO_INVITATION, InvitationId
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,10 @@ class Newcomer:
     """Where its WireGuard can be reached, best first: those that may be passed on."""
     wish: VirtualIP | None = None
     """The address that it would like to have."""
+    invitation: InvitationId = NO_INVITATION
+    """By which it comes in, if it is by one."""
+    until: int | None = None
+    """When its stay has to end, in seconds since 1970."""
 
     @classmethod
     def parse(

@@ -1,13 +1,15 @@
 """What the core needs from adapters. An adapter keeps every promise here; `tests/contracts` checks them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.peer import PublicKey
-from wg_orchestrator.domain.stay import Stay, StayId
+from wg_orchestrator.domain.receipt import Report
+from wg_orchestrator.domain.stay import InvitationId, Stay, StayId
 from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -23,6 +25,10 @@ class TenantRepository(Protocol):
         The tenant is shared: read it and decide with it, but leave `apply` to the repository. An empty tenant is
         forgotten, so the one that is returned is good for one decision only.
         """
+        ...
+
+    def all(self) -> Collection[Tenant]:
+        """A copy of the list of all tenants that have peers."""
         ...
 
     def count(self) -> int:
@@ -95,6 +101,78 @@ class Challenger(Protocol):
 
     def release(self, challenge: Challenge) -> None:
         """Forget a challenge, and what it has proven. One that is forgotten already is no error."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides who may come into a tenant, by the credentials that they show before they have said who they are."""
+
+    async def admit(self, tenant_id: TenantId, token: str | None) -> Grant:
+        """What this token, or none, grants in the tenant.
+
+        Raises NoCredentials, BadCredentials, NotForThisTenant or NotCheckable. No text of theirs has a part of the
+        token in it. It may wait for others, but not for longer than some seconds.
+        """
+        ...
+
+
+class AdmissionRecords(Protocol):
+    """Remembers who has come in by which invitation, and what is revoked: on all nodes the same.
+
+    Each coroutine raises Unavailable if that can't be read or stored now. Then, if it is not known whether something
+    was stored, what was asked for may have been done.
+    """
+
+    @property
+    def are_lasting(self) -> bool:
+        """Whether they outlive the service. If not, nobody can count uses by them."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether all revocations are known here. If not, nobody is to be let in."""
+        ...
+
+    async def take(self, grant: Grant, tenant_id: TenantId, key: PublicKey, now: int) -> Admitted:
+        """Take a use of the grant's invitation for this key; one that has been settled before is good for ever.
+
+        Never more keys than the grant says have a use, however many ask at once, on however many nodes. Unless it is
+        settled, `settle` or `give_back` has to follow, once. Raises UsedUp.
+        """
+        ...
+
+    async def settle(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
+        """The key has been welcomed: the use is its own from now on."""
+        ...
+
+    async def give_back(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
+        """The key was not welcomed: another one may have the use, if the key has no other join under way."""
+        ...
+
+    async def has_admitted(self, invitation: InvitationId) -> bool:
+        """Whether any key has come in by this invitation."""
+        ...
+
+    def follow(self, follower: Callable[[RevocationId, Revocation | None], None]) -> None:
+        """Call `follower` with each revocation that is known here, and with each that comes to be known; with None
+        instead when one is withdrawn. What `take` returns is later than what `follower` was told by then. It must not
+        raise.
+        """
+        ...
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Remember it, on all nodes. They are told without a promise of when; `reports` says which of them know."""
+        ...
+
+    async def withdraw(self, revocation_id: RevocationId) -> bool:
+        """Forget a revocation. Returns whether there was one."""
+        ...
+
+    async def report(self, revocation_id: RevocationId, report: Report) -> None:
+        """Replace what this node says of a revocation."""
+        ...
+
+    async def reports(self, revocation_id: RevocationId) -> list[Report]:
+        """What each node has said last."""
         ...
 
 

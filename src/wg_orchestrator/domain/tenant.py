@@ -62,7 +62,8 @@ class Tenant:
             raise PeerLimitReached(f"{self.id} holds {self._max_peers} peers")
         address = self._addresses.next_for(public_key, newcomer.wish)
         peer = Peer(newcomer.display_name, public_key, address, newcomer.endpoints)
-        return PeerJoined(Stay(stay_id, self.id, peer, session))
+        stay = Stay(stay_id, self.id, peer, session, invitation=newcomer.invitation, until=newcomer.until)
+        return PeerJoined(stay)
 
     def release(self, stay: Stay, cause: LeaveCause) -> PeerLeft:
         """Decide that a stay is to end. Raises Conflict if it has ended, or goes on in another turn."""

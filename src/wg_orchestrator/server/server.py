@@ -19,6 +19,7 @@ from wg_orchestrator.server.metrics import serving_metrics
 from wg_orchestrator.server.request_protocol import RequestProtocol
 from wg_orchestrator.server.signals import SignalledServer
 from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
+from wg_orchestrator.settings.values import is_loopback
 
 logger = structlog.get_logger("wg_orchestrator")
 
@@ -125,6 +126,8 @@ class Server(SignalledServer):
             network=str(self._settings.network),
             **({"metrics": f"http://{self.metrics_address}/metrics"} if self.metrics_address else {}),
         )
+        if self._settings.admission == "open" and not is_loopback(self._settings.host):
+            logger.warning("everybody who reaches this address may join", settings="--invitation-keys, --oidc-issuer")
         self.ready.set()
 
     def _plain(self) -> RequestProtocol:

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Gone, Listener
 from wg_orchestrator.adapters.websocket.outbox import OutboxRoom
 from wg_orchestrator.domain.endpoint import IPAddress, parse_address
@@ -50,8 +52,9 @@ class WebSocketProtocol(ConversationProtocol):
         name = self._transport.get_extra_info("sockname")
         return parse_address(name[0]) if name else None
 
-    async def deny(self, status: int, reason: str) -> None:
-        self.respond(status, [(b"content-type", b"text/plain; charset=utf-8")], reason.encode())
+    async def deny(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        fields = {"content-type": "text/plain; charset=utf-8", **(headers or {})}
+        self.respond(status, [(name.encode(), value.encode()) for name, value in fields.items()], reason.encode())
 
     async def accept(self, subprotocol: str | None = None) -> None:
         if self._call is not None:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.settings.admission import AdmissionSettings
 from wg_orchestrator.settings.values import (
     Count,
     CountOrAny,
@@ -79,7 +80,7 @@ class ConnectionLimits(BaseModel):
     close_timeout: Seconds = Field(5.0, description="seconds until a connection that is being closed must have ended")
 
 
-class Settings(GateLimits, ConnectionLimits, BaseSettings):
+class Settings(AdmissionSettings, GateLimits, ConnectionLimits, BaseSettings):
     """The configuration. Keyword arguments (the command line) override the environment, which overrides `.env`."""
 
     model_config = SettingsConfigDict(
@@ -203,6 +204,10 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
             raise ValueError("rendezvous_endpoint and rendezvous_key need rendezvous_port")
         if self.workers > 1 and self.rendezvous_endpoint:
             raise ValueError("rendezvous_endpoint names one process: start nodes of one worker each")
+        if (fault := self.faults()) is not None:
+            raise ValueError(fault)
+        if self.state is not None and self.nats_url is not None:
+            raise ValueError("state is for one node: with nats_url, NATS remembers")
         if self.nats_tls_key is not None and self.nats_tls_certificate is None:
             raise ValueError("nats_tls_key is given with nats_tls_certificate")
         return self
@@ -218,6 +223,11 @@ class Settings(GateLimits, ConnectionLimits, BaseSettings):
     def store(self) -> Literal["memory", "nats"]:
         """Where the tenants are held."""
         return "memory" if self.nats_url is None else "nats"
+
+    @property
+    def records(self) -> Literal["memory", "sqlite", "nats"]:
+        """Where it is remembered who has come in, and what is revoked."""
+        return "nats" if self.nats_url is not None else "memory" if self.state is None else "sqlite"
 
     @property
     def rendezvous(self) -> Literal["off", "udp"]:

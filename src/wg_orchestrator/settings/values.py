@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -59,6 +59,25 @@ def as_nats_url(url: str) -> str:
     except ValueError:
         pass
     raise ValueError("a server of NATS is given as nats://host:port or tls://host:port, the port from 1 to 65535")
+
+
+def as_provider_url(url: str) -> str:
+    """The URL, if what comes from there can be believed: https, or plain http on this machine. Raises ValueError."""
+    # The error does not repeat the URL, as there may be a password in it.
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        is_sound = bool(_host(host)) and parts.port != 0 and parts.username is None and not parts.fragment
+        if is_sound and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+            return url
+    raise ValueError("not an https URL without user; plain http is for this machine only")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a service on this address."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 # A value beyond these bounds is probably mistyped. Some such values would overflow in the kernel or in a timer.

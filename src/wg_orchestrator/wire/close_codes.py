@@ -25,10 +25,13 @@ BAD_PUBLIC_KEY = Close(4503, "bad public key")
 MALFORMED_MESSAGE = Close(4504, "malformed message")
 SUPERSEDED = Close(4505, "superseded")
 REVOKED = Close(4506, "revoked")
+USED_UP = Close(4507, "used up")
+STAY_OVER = Close(4508, "stay over")
+PUT_OUT_BY_OPERATOR = Close(4509, "put out")
 
 FIRST_FINAL = 4500
 """The first of the codes after which a client must not come back by itself."""
-PUT_OUT_BY_OPERATOR = 4509
+NOT_FINAL = PUT_OUT_BY_OPERATOR.code
 """The one of them after which it may."""
 
 REFUSALS: dict[type[errors.MembershipError], Close] = {
@@ -39,6 +42,9 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
     errors.NoAddressLeft: TENANT_FULL,
     errors.PeerLimitReached: TENANT_FULL,
     errors.TenantLimitReached: AT_CAPACITY,
+    errors.Revoked: REVOKED,
+    errors.UsedUp: USED_UP,
+    errors.StayOver: STAY_OVER,
     errors.Unavailable: TRY_AGAIN_LATER,
 }
 
@@ -46,5 +52,15 @@ PUT_OUT: dict[LeaveCause, Close] = {
     LeaveCause.LEFT: TRY_AGAIN_LATER,
     LeaveCause.LOST: TRY_AGAIN_LATER,
     LeaveCause.SUPERSEDED: SUPERSEDED,
+    LeaveCause.REVOKED: REVOKED,
+    LeaveCause.STAY_OVER: STAY_OVER,
+    LeaveCause.PUT_OUT: PUT_OUT_BY_OPERATOR,
 }
 """The close for a peer whose stay has ended, for this cause, while its connection is open."""
+
+_NOT_IN_V1 = frozenset({REVOKED, USED_UP, STAY_OVER, PUT_OUT_BY_OPERATOR})
+
+
+def in_v1(close: Close) -> Close:
+    """The same for a peer that speaks protocol v1, which has one code for all policy."""
+    return Close(POLICY.code, close.reason) if close in _NOT_IN_V1 else close

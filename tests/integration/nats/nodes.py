@@ -12,7 +12,7 @@ from harness.nats_server import PATIENCE, NatsServer
 from tests.builders import ACME, a_newcomer, peers_of
 from tests.fakes import RecordingNotifier, Subscriber
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
-from wg_orchestrator.adapters.nats.stream import StreamOptions
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.container import Container

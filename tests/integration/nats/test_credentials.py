@@ -13,7 +13,7 @@ from harness.nats_server import NatsServer
 from tests.builders import a_peer, a_stay_in
 from tests.integration.nats.nodes import NETWORK, Node, running
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
-from wg_orchestrator.adapters.nats.stream import StreamOptions
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.domain.events import PeerJoined
 

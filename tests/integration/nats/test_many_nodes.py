@@ -8,7 +8,8 @@ from tests.fakes import Joined, Left, Subscriber, Welcome
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, running, until
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions
 from wg_orchestrator.adapters.nats.states import State
-from wg_orchestrator.adapters.nats.stream import StoreUnusable, StreamOptions
+from wg_orchestrator.adapters.nats.stream import StoreUnusable
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.tenant_repository import NatsTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Conflict, KeyInUse, PeerLimitReached, TenantLimitReached, Unavailable

@@ -7,7 +7,8 @@ import pytest
 from harness.nats_server import NatsServer
 from tests.integration.nats.nodes import NETWORK, Node, a_stream, until
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions
-from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions, stream_config
 
 HARMFUL: list[dict[str, Any]] = [
     {"max_age": 3600 * 10**9},
@@ -52,7 +53,7 @@ async def stream(server: NatsServer) -> Any:
 
 
 async def make(stream: Stream, **settings: Any) -> None:
-    await stream._ask(f"STREAM.CREATE.{stream._options.name}", {**stream._config(), **settings})
+    await stream._ask(f"STREAM.CREATE.{stream._options.name}", {**stream_config(stream._options), **settings})
 
 
 @pytest.mark.parametrize("settings", HARMFUL, ids=str)
@@ -66,7 +67,7 @@ async def test_a_stream_that_does_not_keep_what_it_is_told_is_refused(stream: St
 
 async def test_a_sealed_stream_is_refused(stream: Stream) -> None:
     await make(stream)
-    await stream._ask(f"STREAM.UPDATE.{stream._options.name}", {**stream._config(), "sealed": True})
+    await stream._ask(f"STREAM.UPDATE.{stream._options.name}", {**stream_config(stream._options), "sealed": True})
     with pytest.raises(StoreUnusable, match="sealed true, not false"):
         await stream.ensure()
 
@@ -106,5 +107,5 @@ async def test_a_node_says_what_is_wrong_and_is_not_ready_until_it_is_put_right(
 
         await until(is_said)
         assert not node.tenants.is_ready()
-        await node.tenants._stream._ask(f"STREAM.UPDATE.{name}", node.tenants._stream._config())
+        await node.tenants._stream._ask(f"STREAM.UPDATE.{name}", stream_config(node.tenants._stream._options))
         await until(node.tenants.is_ready)

@@ -4,9 +4,18 @@ from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError, Tena
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.frames import close_frame
 from wg_orchestrator.wire import close_codes
-from wg_orchestrator.wire.close_codes import REFUSALS
+from wg_orchestrator.wire.close_codes import REFUSALS, in_v1
 
-_NOT_LIKE_THIS = ("bad", "malformed", "superseded", "revoked")
+_NOT_LIKE_THIS = ("bad", "malformed", "superseded", "revoked", "used up", "stay over", "put out")
+
+
+V1_SAYS_1008 = {"revoked", "used up", "stay over", "put out"}
+
+
+def test_v1_has_one_code_for_all_that_admission_refuses() -> None:
+    closes = [value for value in vars(close_codes).values() if isinstance(value, Close)]
+    changed = {close.reason: in_v1(close) for close in closes if in_v1(close) != close}
+    assert changed == {reason: Close(1008, reason) for reason in V1_SAYS_1008}
 
 
 def kinds(error: type[MembershipError]) -> set[type[MembershipError]]:

@@ -32,6 +32,9 @@ class InMemoryTenantRepository:
             tenant = Tenant(tenant_id, addresses, self._max_peers_per_tenant)
         return tenant
 
+    def all(self) -> list[Tenant]:
+        return list(self._tenants.values())
+
     def count(self) -> int:
         return len(self._tenants)
 

@@ -12,7 +12,7 @@ from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
 from wg_orchestrator.domain.peer import Peer, PublicKey, VirtualIP, parse_display_name
 from wg_orchestrator.domain.session import DIGEST_BYTES, NO_SESSION, SessionDigest
-from wg_orchestrator.domain.stay import Stay, StayId
+from wg_orchestrator.domain.stay import NO_INVITATION, InvitationId, Stay, StayId, parse_invitation_id
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 
 Place: TypeAlias = tuple[TenantId, VirtualIP]
@@ -25,6 +25,8 @@ MAX_PAYLOAD = 4096
 
 MAX_ENDPOINTS = 64
 MAX_TURN = 2**53
+MAX_TIME = 2**53
+"""Seconds since 1970."""
 
 _CAUSES = {cause.value: cause for cause in LeaveCause}
 
@@ -75,12 +77,12 @@ class Claim:
         return is_same and stay.turn >= before.turn
 
     def ends(self, earlier: "Claim") -> bool:
-        """Whether it says of the earlier claim's session that its peer has left, or of any stay that another has proven
-        that the key is theirs: wherever that was, it is over.
+        """Whether it says of the earlier claim's session that its peer has left, or of any stay that its key is out by
+        now: wherever that was, it is over.
         """
         is_later = self.sequence > earlier.sequence and self.peer.public_key == earlier.peer.public_key
         has_left = self.cause is LeaveCause.LEFT and earlier.stay.has_session
-        return is_later and self.node == "" and (has_left or self.cause is LeaveCause.SUPERSEDED)
+        return is_later and self.node == "" and (has_left or self.cause.is_of_key)
 
     def vacated(self) -> "Claim":
         """The claim that takes its place when its stay has ended."""
@@ -104,6 +106,10 @@ def encode(claim: Claim) -> bytes:
         if peer.proven:
             fields["proven"] = True
         fields.update(node=claim.node, session=stay.id)
+        if stay.invitation:
+            fields["invitation"] = stay.invitation
+        if stay.until is not None:
+            fields["until"] = stay.until
         if stay.has_session:
             fields.update(digest=base64.b64encode(stay.session).decode(), turn=stay.turn)
     elif claim.cause is not LeaveCause.LEFT:
@@ -146,6 +152,7 @@ class ClaimReader:
             address_held = self._address(address)
             peer = Peer(parse_display_name(name), PublicKey.parse(key), address_held, endpoints, is_proven)
             session, turn = _read_session(fields)
+            invitation, until = _read_admission(fields)
             tenant_id = self._tenant_id(tenant)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MembershipError) as error:
             raise Unreadable(f"{type(error).__name__}: {str(error)[:100]}") from None
@@ -154,12 +161,13 @@ class ClaimReader:
         if type(is_proven) is not bool or len(endpoints) > MAX_ENDPOINTS:
             raise Unreadable("no peer's endpoints, or too many")
         if (node, stay_id) == ("", ""):
-            session, turn = NO_SESSION, 0
+            session, turn, invitation, until = NO_SESSION, 0, NO_INVITATION, None
         elif not is_name(node) or not is_name(stay_id):
             raise Unreadable("no name of a node and its stay")
         elif turn == 0 and process_of(node) != process_of(stay_id):
             raise Unreadable("a stay that began on another process")
-        return Claim(Stay(StayId(stay_id), tenant_id, peer, session, turn), node, sequence, cause)
+        stay = Stay(StayId(stay_id), tenant_id, peer, session, turn, invitation, until)
+        return Claim(stay, node, sequence, cause)
 
 
 def _read_endpoint(text: str) -> Endpoint:
@@ -167,6 +175,13 @@ def _read_endpoint(text: str) -> Endpoint:
     if str(endpoint) != text:
         raise Unreadable("an endpoint that is not in its normal form")
     return endpoint
+
+
+def _read_admission(fields: dict[str, Any]) -> tuple[InvitationId, int | None]:
+    invitation, until = fields.get("invitation", ""), fields.get("until")
+    if until is not None and (type(until) is not int or not 0 <= until < MAX_TIME):
+        raise Unreadable("no time until which a stay may last")
+    return parse_invitation_id(invitation) if invitation != "" else NO_INVITATION, until
 
 
 def _read_session(fields: dict[str, Any]) -> tuple[SessionDigest, int]:

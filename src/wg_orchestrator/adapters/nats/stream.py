@@ -3,13 +3,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from wg_orchestrator.adapters.nats.answer import parse_answer, sequence_of
 from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.epoch import Epoch, beginning, new_epoch_name, read_epoch
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions, needed_settings, stream_config
 from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 
@@ -20,27 +21,6 @@ CONSUMER_ATTEMPTS = 5
 _NOT_FOUND = 404
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 """The second one is for a batch, if what came first is still being replicated."""
-_AS_MADE = ("subjects", "retention", "discard", "max_msgs_per_subject", "allow_msg_ttl", "allow_atomic")
-_NOTHING_LOST: dict[str, Any] = {
-    "max_msgs": -1,
-    "max_bytes": -1,
-    "max_age": 0,
-    "max_msg_size": -1,
-    "max_consumers": -1,
-    "discard_new_per_subject": False,
-    "sealed": False,
-    "no_ack": False,
-    "allow_rollup_hdrs": False,
-    "allow_msg_counter": False,
-    "allow_msg_schedules": False,
-    "subject_delete_marker_ttl": 0,
-    "subject_transform": None,
-    "mirror": None,
-    "sources": None,
-    "consumer_limits": {},
-    "persist_mode": "default",
-}
-"""What a stream must not do: forget, refuse or change messages, add some, or confirm what it has not stored."""
 _BATCH_NOT_TAKEN = {10176, 10210}
 """Too many batches at once: the first message of this one was not taken, or not the last one either."""
 
@@ -51,14 +31,6 @@ class Refused(Exception):
 
 class StoreUnusable(Exception):
     """NATS answers, but there is no stream that can be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    name: str
-    network: str
-    replicas: int = 1
-    storage: Literal["memory", "file"] = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +69,13 @@ class Stream:
         name = self._options.name
         found = await self._find(f"STREAM.INFO.{name}", {})
         if found is None:
-            found = await self._ask(f"STREAM.CREATE.{name}", self._config())
+            if not self._options.may_be_made:
+                raise StoreUnusable(f"there is no stream {name}")
+            found = await self._ask(f"STREAM.CREATE.{name}", stream_config(self._options))
         config = found["config"]
         wrong = [
             f"{setting} {json.dumps(config.get(setting, default))}, not {json.dumps(needed)}"
-            for setting, needed, default in self._needed()
+            for setting, needed, default in needed_settings(self._options)
             if config.get(setting, default) != needed
         ]
         if wrong:
@@ -119,7 +93,7 @@ class Stream:
             await self.begin(sequence, base)
 
     def subjects_of(self, epoch: Epoch) -> Subjects:
-        return Subjects(self._options.name, epoch.name)
+        return Subjects(self._options.name, epoch.name, self._options.followed)
 
     async def begin(self, after: int, base: int) -> None:
         """Begin a new epoch after the one with that sequence, unless another node has done so."""
@@ -127,28 +101,6 @@ class Stream:
             await self.publish([Entry(self.subjects.which_epoch, beginning(new_epoch_name(), base), after)])
         except Refused:
             logger.debug("the epoch was begun elsewhere")
-
-    def _needed(self) -> list[tuple[str, Any, Any]]:
-        """Each setting that has to be as it is made here, with its value and what is meant if the server says none."""
-        made = self._config()
-        needed = [(setting, made[setting], None) for setting in _AS_MADE]
-        return needed + [(setting, value, value) for setting, value in _NOTHING_LOST.items()]
-
-    def _config(self) -> dict[str, Any]:
-        options = self._options
-        return {
-            "name": options.name,
-            # Not `<stream>.>`: a node that knows of no epochs is not to take this stream for one of its own.
-            "subjects": [self.subjects.which_epoch, f"{options.name}.*.>"],
-            "storage": options.storage,
-            "num_replicas": options.replicas,
-            "retention": "limits",
-            "discard": "old",
-            "max_msgs_per_subject": 1,
-            "allow_msg_ttl": True,
-            "allow_atomic": True,
-            "metadata": {"network": options.network},
-        }
 
     async def publish(self, entries: Sequence[Entry]) -> int:
         """Store all entries or none, in consecutive messages. Returns the sequence of the last one.
@@ -178,6 +130,15 @@ class Stream:
             raise NotHeard(error["description"])
         raise StoreUnusable(error["description"])
 
+    async def replace(self, subject: str, payload: bytes, ttl: int = 0) -> int:
+        """Store a message, whatever the last one on its subject says. Returns its sequence."""
+        while True:
+            after, _ = await self.last(subject)
+            try:
+                return await self.publish([Entry(subject, payload, after, ttl)])
+            except Refused:
+                continue
+
     async def mark(self, subjects: Subjects, process: str) -> int:
         """Store an empty message. A node that has seen its sequence has seen all earlier messages."""
         answer = await self._request(subjects.sync(process), b"", {"Nats-TTL": "60"})
@@ -194,6 +155,12 @@ class Stream:
             return sequence_of(found["message"]), base64.b64decode(found["message"].get("data", ""))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise NotHeard(f"{subject}: no message in the answer") from error
+
+    async def subjects_with_messages(self, pattern: str) -> list[str]:
+        """The subjects like this pattern on which there is a message."""
+        answer = await self._ask(f"STREAM.INFO.{self._options.name}", {"subjects_filter": pattern})
+        found = answer.get("state", {}).get("subjects")
+        return sorted(found) if isinstance(found, dict) else []
 
     async def consume(self, subjects: Subjects, name: str, inbox: str) -> None:
         """Have the feed sent to `inbox`: the last message of each subject, in the stream's order, and what follows."""

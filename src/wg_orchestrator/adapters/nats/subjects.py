@@ -9,12 +9,17 @@ class Subjects:
     and addresses have to be spelled differently: `=` is not in a tenant id, `-` not in an address.
     """
 
-    def __init__(self, stream: str, epoch: str) -> None:
+    def __init__(self, stream: str, epoch: str, followed: tuple[str, ...] = ("peer", "node", "sync")) -> None:
+        """`followed` are the kinds of subjects that a feed brings."""
         self.epoch = epoch
         self.which_epoch = f"{stream}.epoch"
         self._prefix = f"{stream}.{epoch}"
         self._kind = len(self._prefix) + 1
-        self.feed = [self.which_epoch, *(f"{self._prefix}.{kind}.>" for kind in ("peer", "node", "sync"))]
+        self.feed = [self.which_epoch, *(f"{self._prefix}.{kind}.>" for kind in followed)]
+
+    def of(self, kind: str, *tokens: str) -> str:
+        """The subject of another kind."""
+        return ".".join([self._prefix, kind, *(token.replace(".", "=") for token in tokens)])
 
     def peer(self, place: Place) -> str:
         return f"{self._prefix}.peer.{place[0].replace('.', '=')}.{str(place[1]).replace('.', '-')}"

@@ -17,7 +17,8 @@ from wg_orchestrator.adapters.nats.lease import NodeLease, parse_lease
 from wg_orchestrator.adapters.nats.ledger import Ledger
 from wg_orchestrator.adapters.nats.names import Unreadable, parse_node
 from wg_orchestrator.adapters.nats.snapshot import Snapshot
-from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.subjects import Subjects
 from wg_orchestrator.adapters.nats.telemetry import StoreTelemetry
 from wg_orchestrator.adapters.nats.tenants import Tenants
@@ -76,6 +77,9 @@ class NatsTenantRepository:
 
     def get(self, tenant_id: TenantId) -> Tenant:
         return self._tenants.get(tenant_id)
+
+    def all(self) -> list[Tenant]:
+        return self._tenants.all()
 
     def count(self) -> int:
         return self._tenants.count()

@@ -17,6 +17,7 @@ from wg_orchestrator.domain.events import (
 )
 from wg_orchestrator.domain.ip_allocator import Network
 from wg_orchestrator.domain.stay import Stay
+from wg_orchestrator.domain.tenant import Tenant
 from wg_orchestrator.domain.tenant_id import TenantId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
@@ -47,6 +48,10 @@ class Tenants:
     def get(self, tenant_id: TenantId) -> ExpectingTenant:
         tenant = self._with_peers.get(tenant_id) or self._opening.get(tenant_id)
         return tenant or ExpectingTenant(tenant_id, self._network, self._max_peers)
+
+    def all(self) -> list[Tenant]:
+        """A copy of the list of all tenants that have peers."""
+        return list(self._with_peers.values())
 
     def count(self) -> int:
         """How many tenants have peers, or expect one."""

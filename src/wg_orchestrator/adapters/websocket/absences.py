@@ -32,6 +32,10 @@ class Absences:
             self.end(longest.stay.id)
             self._is_over(longest)
 
+    def __contains__(self, stay_id: StayId) -> bool:
+        """Whether the peer of this stay is away."""
+        return stay_id in self._away
+
     def end(self, stay_id: StayId) -> None:
         """The peer of this stay is not away any more, if it was."""
         _, timer = self._away.pop(stay_id, (None, None))

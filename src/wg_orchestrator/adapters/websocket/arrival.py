@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.connection import Connection
+from wg_orchestrator.domain.admission import OPEN, Grant
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.newcomer import Newcomer
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -23,6 +24,8 @@ class Arrival:
     """All that it announces; those that may be passed on are the newcomer's. None: it says nothing of them."""
     resume: tuple[str, int] | None = None
     """The secret of the session that it comes back to, and the revision of the picture that it has."""
+    grant: Grant = OPEN
+    """What it was granted by its credentials."""
 
 
 @dataclass(frozen=True, slots=True)

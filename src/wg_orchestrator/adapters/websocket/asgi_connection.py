@@ -1,5 +1,5 @@
 from collections import deque
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,8 +45,8 @@ class AsgiConnection:
         server = self._websocket.scope.get("server")
         return parse_address(server[0]) if server else None
 
-    async def deny(self, status: int, reason: str) -> None:
-        await self._websocket.send_denial_response(PlainTextResponse(reason, status))
+    async def deny(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        await self._websocket.send_denial_response(PlainTextResponse(reason, status, headers))
 
     async def accept(self, subprotocol: str | None = None) -> None:
         try:

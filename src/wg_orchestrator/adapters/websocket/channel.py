@@ -87,9 +87,9 @@ class Channel:
             case _:
                 assert_never(event)
         key = event.stay.peer.public_key.text
-        for lane in self._lanes.values():
+        for version, lane in self._lanes.items():
             if (recipient := lane.release(key)) is not None:
-                recipient.close(close)
+                recipient.close(close if version == V2 else closes.in_v1(close))
 
     def let_away(self, stay: Stay) -> None:
         """The connection that the peer lived on here has ended, and its stay has not."""

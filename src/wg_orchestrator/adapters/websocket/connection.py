@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Protocol
 
 from wg_orchestrator.domain.endpoint import IPAddress
@@ -55,8 +56,8 @@ class Connection(Recipient, Protocol):
         """The service's own address in this connection, if it is known."""
         ...
 
-    async def deny(self, status: int, reason: str) -> None:
-        """Answer the handshake with an HTTP status instead. Raises Gone."""
+    async def deny(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        """Answer the handshake with an HTTP status instead, with these headers besides. Raises Gone."""
         ...
 
     async def accept(self, subprotocol: str | None = None) -> None:

@@ -10,11 +10,14 @@ from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
+from wg_orchestrator.adapters.websocket.credentials import answer, bearer_token
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry, Refusals
+from wg_orchestrator.domain.admission import OPEN, Grant
 from wg_orchestrator.domain.endpoint import Endpoint
-from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
+from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError, NotAdmitted
 from wg_orchestrator.domain.newcomer import Newcomer
+from wg_orchestrator.domain.ports import Admission
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
@@ -63,6 +66,7 @@ class PeerEndpoint:
         self,
         sessions: Sessions,
         aim: AimRule,
+        admission: Admission,
         limits: ConnectionLimits,
         allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str],
@@ -73,6 +77,7 @@ class PeerEndpoint:
         """
         self._sessions = sessions
         self._aim = aim
+        self._admission = admission
         self._limits = limits
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
@@ -110,15 +115,18 @@ class PeerEndpoint:
             self._telemetry.refused(closes.SERVICE_RESTART.reason, source, tenant)
             await connection.deny(503, closes.SERVICE_RESTART.reason)
             return
+        grant = await self._grant(connection, tenant, headers, source)
+        if grant is None:
+            return
         try:
             version = choose(offered)
             await connection.accept(version)
             message = await self._first_message(connection)
             if not self._sessions.are_open:
                 raise _Refused(closes.SERVICE_RESTART)
-            await self._join(connection, tenant, version or V1, source, message)
+            await self._join(connection, tenant, version or V1, source, message, grant)
         except _Refused as refused:
-            self._telemetry.refused(refused.close.reason, source, tenant)
+            self._telemetry.refused(refused.close.reason, source, tenant, grant.invitation)
             await connection.refuse(refused.close)
             return
         except Gone:
@@ -126,6 +134,20 @@ class PeerEndpoint:
         except Exception:
             self._telemetry.failed("connection failed", tenant)
             await connection.refuse(closes.INTERNAL_ERROR)
+
+    async def _grant(self, connection: Connection, tenant: TenantId, headers: Headers, source: str) -> Grant | None:
+        """What the client's credentials grant it. None: they do not let it in, and it has been told so."""
+        try:
+            grant = await self._admission.admit(tenant, bearer_token(headers))
+        except NotAdmitted as refusal:
+            refused = answer(refusal)
+            self._telemetry.admitted(refused.reason)
+            self._telemetry.refused(refused.reason, source, tenant, refusal.invitation)
+            await connection.deny(refused.status, str(refusal), refused.headers)
+            return None
+        if grant is not OPEN:
+            self._telemetry.admitted("admitted")
+        return grant
 
     async def _first_message(self, connection: Connection) -> str:
         try:
@@ -138,16 +160,19 @@ class PeerEndpoint:
             raise _Refused(closes.TOO_BIG)
         return message
 
-    async def _join(self, connection: Connection, tenant: TenantId, version: str, source: str, message: str) -> None:
+    async def _join(
+        self, connection: Connection, tenant: TenantId, version: str, source: str, message: str, grant: Grant
+    ) -> None:
         try:
             read = self._read_v2 if version == V2 else self._read_v1
             newcomer, endpoints, resume = read(message, source)
-            arrival = Arrival(tenant, newcomer, connection, source, version, endpoints, resume)
+            arrival = Arrival(tenant, newcomer, connection, source, version, endpoints, resume, grant)
             await self._sessions.join(arrival)
         except MalformedJoin as error:
             raise _Refused(closes.MALFORMED_JOIN) from error
         except MembershipError as error:
-            raise _Refused(REFUSALS[type(error)]) from error
+            close = REFUSALS[type(error)]
+            raise _Refused(close if version == V2 else closes.in_v1(close)) from error
 
     def _read_v1(self, message: str, _: str) -> _Read:
         request = v1.JoinRequest.parse(message)

@@ -58,7 +58,10 @@ class LatestSessions:
         # What waits to be told, and when it is due, goes on over the new connection.
         goes_on = before is not None and before.stay.id == stay.id
         updates = before.updates if before is not None and goes_on else self._updates_of(stay)
-        session = V2Session(stay, arrival.connection, arrival.source, ended, self._resumption.aim, updates)
+        has_fixed_name = arrival.grant.display_name is not None
+        session = V2Session(
+            stay, arrival.connection, arrival.source, ended, self._resumption.aim, updates, has_fixed_name
+        )
         self._sessions[session.place] = session
         return session
 

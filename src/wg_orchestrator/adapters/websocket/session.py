@@ -64,7 +64,7 @@ class Session:
 class V2Session(Session):
     """The same of a peer that speaks protocol v2: it may change its name and its endpoints."""
 
-    __slots__ = ("_aim", "_announced", "_observed", "applied", "proof", "updates")
+    __slots__ = ("_aim", "_announced", "_observed", "applied", "has_fixed_name", "proof", "updates")
 
     def __init__(
         self,
@@ -74,12 +74,15 @@ class V2Session(Session):
         ended: Callable[[Session, Close], None],
         aim: AimRule,
         updates: Updates,
+        has_fixed_name: bool = False,
     ) -> None:
+        """`has_fixed_name`: the peer may not change its name."""
         super().__init__(stay, connection, source, ended)
         self._aim = aim
         self.applied = 0
         """The revision that the peer's WireGuard is as of, as far as the peer has said."""
         self.updates = updates
+        self.has_fixed_name = has_fixed_name
         self.proof: Proof | None = None
         # Of a stay that goes on, the first endpoint is where a peer that is proven was seen last.
         endpoints, count = stay.peer.endpoints, int(stay.peer.proven)
@@ -95,7 +98,7 @@ class V2Session(Session):
                 self.applied = max(self.applied, request.revision)
             else:
                 name = None if request.display_name is None else parse_display_name(request.display_name)
-                self.update(name, request.endpoints)
+                self.update(None if self.has_fixed_name else name, request.endpoints)
         except MalformedMessage:
             self.connection.close(closes.MALFORMED_MESSAGE)
         except InvalidDisplayName:

@@ -1,12 +1,14 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from wg_orchestrator.adapters.websocket.absences import Absences
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
+from wg_orchestrator.adapters.websocket.connected import Connected
 from wg_orchestrator.adapters.websocket.departures import Departures
+from wg_orchestrator.adapters.websocket.entrance import Entrance
 from wg_orchestrator.adapters.websocket.latest import LatestSessions
 from wg_orchestrator.adapters.websocket.letting_go import let_go
 from wg_orchestrator.adapters.websocket.notifier import WebSocketPeerNotifier
@@ -16,9 +18,13 @@ from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.tasks import Tasks
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.adapters.websocket.turnstile import Turnstile
+from wg_orchestrator.domain.admission_control import AdmissionControl
 from wg_orchestrator.domain.errors import KeyInUse, NotProven, Unavailable
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.session import NO_SESSION, new_session
+from wg_orchestrator.domain.stay import Stay
+from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.wire import close_codes as closes
@@ -26,6 +32,8 @@ from wg_orchestrator.wire.subprotocol import V1
 
 _RIVALS = 5
 """How often a newcomer that has proven its key puts out another one that has it."""
+_OUT = frozenset({closes.REVOKED, closes.STAY_OVER, closes.PUT_OUT_BY_OPERATOR})
+"""The ends of connections whose peers have left, and are not on another one."""
 _LARGE = 2000
 """Peers of a tenant from which on its newcomers come in one after the other."""
 
@@ -41,6 +49,7 @@ class Sessions:
         grace: Grace,
         resumption: Resumption,
         proofs: Proofs,
+        control: AdmissionControl,
         max_release_rate: float,
         retry_delay: float = 1.0,
     ) -> None:
@@ -56,7 +65,7 @@ class Sessions:
         self._max_release_rate = max_release_rate or math.inf
         self._retry_delay = retry_delay
         self._turnstile = Turnstile(per_turn=5000)
-        self._connected: set[Session] = set()
+        self._connected = Connected()
         self._absences = Absences(resumption, telemetry, self._grace_is_over)
         self._tasks = Tasks()
         self._joining = 0
@@ -64,6 +73,7 @@ class Sessions:
         self._stopping = asyncio.Event()
         self._latest = LatestSessions(service, telemetry, resumption, self._tasks, self._stopping, retry_delay)
         self._departures = Departures(service, telemetry, self._stopping, retry_delay)
+        self._entrance = Entrance(control, telemetry, self._tasks, self._stopping)
 
     @property
     def are_open(self) -> bool:
@@ -86,7 +96,7 @@ class Sessions:
             with self._grace.bounding():
                 await self._let_go()
                 await self._all_have_left()
-            for session in list(self._connected):
+            for session in self._connected:
                 session.connection.close(closes.SERVICE_RESTART)
 
     async def join(self, arrival: Arrival) -> None:
@@ -102,7 +112,15 @@ class Sessions:
             size = self._service.size(tenant_id)
             if size >= _LARGE:
                 await self._turnstile.enter(tenant_id, size)
-            session = await self._enter(arrival, proof)
+            arrival, takes_use = await self._entrance.enter(arrival)
+            try:
+                session = await self._take_place(arrival, proof)
+            except BaseException:
+                if takes_use:
+                    self._entrance.give_back(arrival)
+                raise
+            if takes_use:
+                self._entrance.settle(arrival)
             self._connected.add(session)
             if session.stay.has_session:
                 self._telemetry.session_connected()
@@ -119,7 +137,7 @@ class Sessions:
                 self._telemetry.back(tenant_id, session.stay.peer, session.source)
             else:
                 peers, took = self._service.size(tenant_id), time.perf_counter() - started
-                self._telemetry.joined(tenant_id, session.stay.peer, session.source, peers, took)
+                self._telemetry.joined(session.stay, session.source, peers, took)
             if isinstance(session, V2Session):
                 if is_back:
                     session.update(arrival.newcomer.display_name, arrival.endpoints)
@@ -129,7 +147,15 @@ class Sessions:
             session.gone(closes.INTERNAL_ERROR)
             raise
 
-    async def _enter(self, arrival: Arrival, proof: Proof | None) -> Session:
+    def has(self, stay: Stay) -> bool:
+        """Whether the peer of this stay is connected here, or was, and may come back."""
+        return stay in self._connected or stay.id in self._absences
+
+    def applied(self, revisions: Mapping[TenantId, int]) -> tuple[int, int]:
+        """See Connected.applied."""
+        return self._connected.applied(revisions, self._service.revision)
+
+    async def _take_place(self, arrival: Arrival, proof: Proof | None) -> Session:
         """Give the arrival its place: the one that it resumes, or a new one. For that it may have to prove its key."""
         back = await self._resume(arrival)
         if back is not None:
@@ -147,7 +173,7 @@ class Sessions:
                     raise
                 tenant_id, key = arrival.tenant_id, arrival.newcomer.public_key
                 self._telemetry.taken_over(tenant_id, key, arrival.source)
-                await self._service.supersede(tenant_id, key)
+                await self._service.put_out(tenant_id, key, LeaveCause.SUPERSEDED)
         raise Unavailable("the key is always in use again")
 
     async def _come(self, arrival: Arrival) -> Session:
@@ -183,10 +209,11 @@ class Sessions:
         if isinstance(session, V2Session) and session.may_come_back(cause):
             if self._service.is_in(session.stay):
                 self._let_away(session, cause.reason)
-            else:
+                return
+            if cause not in _OUT:
                 self._telemetry.moved()
                 self._latest.moved(session)
-            return
+                return
         self._leave(session, cause.reason, was_away=False)
 
     def _let_away(self, session: V2Session, reason: str) -> None:

@@ -18,6 +18,11 @@ class Tasks:
         self._running.add(task)  # The event loop alone would forget it.
         task.add_done_callback(self._running.discard)
 
+    def cancel(self) -> None:
+        """Give up all work that runs now."""
+        for task in self._running:
+            task.cancel()
+
     async def wait(self) -> None:
         """Wait until all work that runs now is done."""
         if self._running:

@@ -1,6 +1,7 @@
 from functools import partial
 
 from wg_orchestrator.domain.peer import Peer, PublicKey
+from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -12,11 +13,17 @@ class Refusals:
         self._telemetry = telemetry
         self._refusals = telemetry.counter("refusals", "Connections refused, by reason", "reason")
 
-    def refused(self, reason: str, source: str, tenant_id: str | None = None) -> None:
-        """`reason` is one of a few fixed phrases, `source` where the connection came from."""
+    def refused(self, reason: str, source: str, tenant_id: str | None = None, invitation: str = "") -> None:
+        """`reason` is one of a few fixed phrases, `source` where the connection came from. `invitation` is the id of
+        the one that was shown, if it is known.
+        """
         self._refusals.labels(reason).inc()
+        known = {"tenant": tenant_id, "invitation": invitation or None}
         self._telemetry.info(
-            "refused", reason, lambda: {} if tenant_id is None else {"tenant": tenant_id}, source=source
+            "refused",
+            reason,
+            lambda: {name: value for name, value in known.items() if value is not None},
+            source=source,
         )
 
 
@@ -51,6 +58,10 @@ class PeerTelemetry(Refusals):
             "From the request that a peer prove its key to the proof",
             *(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60),
         )
+        self._admissions = telemetry.counter(
+            "admissions", "Handshakes that were asked for credentials, by what became of it", "outcome"
+        )
+        self._put_out = telemetry.counter("put_out", "Peers that this node has put out, by why", "reason")
         self._takeovers = telemetry.counter("takeovers", "Keys that were live, and were given to who proved them")
         self._flush_seconds = telemetry.histogram(
             "flush_seconds",
@@ -58,12 +69,14 @@ class PeerTelemetry(Refusals):
             *(0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5),
         )
 
-    def joined(self, tenant_id: TenantId, peer: Peer, source: str, peers: int, seconds: float) -> None:
+    def joined(self, stay: Stay, source: str, peers: int, seconds: float) -> None:
         """`source` is where the peer connects from, `peers` how many the tenant has now."""
         self._peers.inc()
         self._joins.inc()
         self._join_seconds.observe(seconds)
-        self._telemetry.info("joined", "", partial(_names, peer), tenant=tenant_id, source=source, peers=peers)
+        more = partial(_names, stay.peer)
+        fields = _invitation(stay)
+        self._telemetry.info("joined", "", more, tenant=stay.tenant_id, source=source, peers=peers, **fields)
 
     def resumed(self, outcome: str) -> None:
         """Somebody asked to resume a session: it is `resumed`, `welcomed anew`, or there was none and it is `new`."""
@@ -117,6 +130,15 @@ class PeerTelemetry(Refusals):
         self._takeovers.inc()
         self._telemetry.info("taken over", "", tenant=tenant_id, public_key=str(key), source=source)
 
+    def admitted(self, outcome: str) -> None:
+        """A handshake's credentials were looked at: `admitted`, or one of a few fixed phrases that say why not."""
+        self._admissions.labels(outcome).inc()
+
+    def put_out(self, stay: Stay, reason: str) -> None:
+        """A peer may not be in any more, and is out."""
+        self._put_out.labels(reason).inc()
+        self._telemetry.info("put out", reason, partial(_names, stay.peer), tenant=stay.tenant_id, **_invitation(stay))
+
     def behind_something(self, source: str, seen: str) -> None:
         """A peer that connects from a public address is seen by the rendezvous at a private one."""
         self._telemetry.warning(
@@ -124,9 +146,9 @@ class PeerTelemetry(Refusals):
             source=source, seen=seen,
         )  # fmt: skip
 
-    def failed(self, what: str, tenant_id: TenantId) -> None:
+    def failed(self, what: str, tenant_id: TenantId | None = None) -> None:
         """An exception that is being handled is a fault of ours."""
-        self._telemetry.failed(what, tenant=tenant_id)
+        self._telemetry.failed(what, **({} if tenant_id is None else {"tenant": tenant_id}))
 
     def welcomed(self, size: int) -> None:
         self._bytes.inc(size)
@@ -139,6 +161,10 @@ class PeerTelemetry(Refusals):
         self._notices.inc(notices)
         self._bytes.inc(size)
         self._flush_seconds.observe(seconds)
+
+
+def _invitation(stay: Stay) -> dict[str, str]:
+    return {"invitation": stay.invitation} if stay.invitation else {}
 
 
 def _names(peer: Peer) -> dict[str, str]:

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from wg_orchestrator.adapters.nats.connection import NotHeard
-from wg_orchestrator.adapters.nats.stream import Entry, Stream, StreamOptions
+from wg_orchestrator.adapters.nats.stream import Entry, Stream
+from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 
 
 class Answering:

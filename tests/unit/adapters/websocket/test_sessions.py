@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import ACME, a_newcomer
 from tests.unit.adapters.websocket.test_notifier import TERMS
+from wg_orchestrator.adapters.memory.admission_records import InMemoryAdmissionRecords
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Arrival, Resumption
@@ -21,6 +22,7 @@ from wg_orchestrator.adapters.websocket.proofs import Proofs, ProofTerms
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.domain.admission_control import AdmissionControl
 from wg_orchestrator.domain.endpoint import IPAddress
 from wg_orchestrator.domain.errors import KeyInUse
 from wg_orchestrator.domain.events import Committed, MembershipEvent
@@ -69,7 +71,7 @@ class MemoryConnection:
     async def accept(self, subprotocol: str | None = None) -> None:
         raise AssertionError("it is open")
 
-    async def deny(self, status: int, reason: str) -> None:
+    async def deny(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         raise AssertionError("it is open")
 
     async def first_message(self) -> str | bytes:
@@ -131,7 +133,11 @@ class House:
         self.resumption = Resumption(AimRule(TERMS.network, trusts_strangers=False))
         service = MembershipService[Subscriber](self.tenants, notifier, 100)
         proofs = Proofs(challenger, ProofTerms(policy, timeout=0.05, interval=interval), peers)
-        self.sessions = Sessions(service, notifier, peers, self.grace, self.resumption, proofs, rate, retry_delay=0)
+        self.records = InMemoryAdmissionRecords()
+        control = AdmissionControl(self.records)
+        self.sessions = Sessions(
+            service, notifier, peers, self.grace, self.resumption, proofs, control, rate, retry_delay=0
+        )
 
     async def join(self, number: int) -> MemoryConnection:
         connection = MemoryConnection()
@@ -244,7 +250,7 @@ async def test_of_who_has_left_nothing_is_kept() -> None:
         connection.end(Close(1000, CLOSED_BY_PEER))
     await turns(lambda: house.peers() == 0)
     await turns(lambda: not house.sessions._tasks)
-    assert house.sessions._connected == set()
+    assert list(house.sessions._connected) == []
 
 
 async def test_text_is_ignored_and_binary_ends_the_session() -> None:

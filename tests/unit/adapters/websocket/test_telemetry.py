@@ -5,7 +5,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from tests.builders import ACME, a_peer
+from tests.builders import ACME, a_peer, a_stay
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry, Refusals
 from wg_orchestrator.telemetry.telemetry import Telemetry
 
@@ -23,7 +23,7 @@ def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
 
 def test_a_join_a_leave_and_a_refusal_are_one_line_each(lines: list[Any]) -> None:
     telemetry = PeerTelemetry(Telemetry(100))
-    telemetry.joined(ACME, a_peer(1), "192.0.2.1", 7, 0.001)
+    telemetry.joined(a_stay(a_peer(1)), "192.0.2.1", 7, 0.001)
     telemetry.left(ACME, a_peer(1), "192.0.2.1", 6, "ping timeout")
     telemetry.refused("bad public key", "192.0.2.1", ACME)
     telemetry.refused("request timeout", "192.0.2.1")
@@ -50,7 +50,7 @@ def test_the_metrics_count_what_happens_to_peers() -> None:
     telemetry = Telemetry(100)
     peers = PeerTelemetry(telemetry)
     for number in (1, 2):
-        peers.joined(ACME, a_peer(number), "192.0.2.1", number, 0.002)
+        peers.joined(a_stay(a_peer(number)), "192.0.2.1", number, 0.002)
     peers.left(ACME, a_peer(1), "192.0.2.1", 1, "too slow")
     peers.welcomed(1000)
     peers.flushed(notices=30, size=3000, seconds=0.002)
