@@ -24,8 +24,9 @@ from wg_orchestrator.domain.stay import NO_INVITATION, parse_invitation_id
 from wg_orchestrator.domain.tenant_id import parse_tenant_id
 from wg_orchestrator.optional_adapters import nats_records, sqlite_records
 from wg_orchestrator.settings.unusable import Unusable
+from wg_orchestrator.telemetry.logs import configure_logging
 
-_CONNECT = 10.0
+_CONNECT = 5.0
 """Seconds for NATS to be reached."""
 _FIRST = 2.0
 """Seconds to wait for the first node to say that it knows of the revocation."""
@@ -73,6 +74,7 @@ def revocation_of(target: Target) -> Revocation:
 
 def carry_out(revocation: Revocation, state: Path | None, nats: str | None, as_json: bool) -> None:
     """Store it where the service remembers, and print the receipt."""
+    configure_logging("error", "console")
     try:
         records = _records(state, nats)
         receipt = asyncio.run(_revoke(records, revocation))

@@ -82,7 +82,7 @@ def from_command(command: str) -> TokenSource:
                 with suppress(ProcessLookupError):
                     process.kill()
                 with anyio.CancelScope(shield=True):
-                    await process.wait()
+                    await process.communicate()  # It reads what is left, so that the pipe is closed.
         if status != 0:
             raise NoToken(f"{words[0]} has ended with status {status}")
         try:

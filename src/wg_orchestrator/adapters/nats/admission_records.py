@@ -129,7 +129,7 @@ class NatsAdmissionRecords:
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """Raises Unavailable."""
         if not self.is_ready():
-            raise Unavailable("NATS is away")
+            raise Unavailable(self._known.fault or "NATS is away")
         try:
             with anyio.fail_after(self._timings.insistence):
                 return await question()

@@ -27,6 +27,8 @@ class RevocationFeed:
         self._process = process
         self._timings = timings
         self._feed: Feed | None = None
+        self.fault = ""
+        """Why it does not know all revocations now, as far as that is known."""
         self._epoch = ""
         self.position = Position()
         """How far the present feed has come."""
@@ -47,15 +49,14 @@ class RevocationFeed:
         self._followers.append(follower)
 
     async def run(self) -> None:
-        known = ""
         while True:
             try:
                 await self._connection.connect()
                 await self._follow()
             except (NotHeard, StoreUnusable, FeedBroken) as error:
-                if self._feed is not None or str(error) != known:
+                if self._feed is not None or str(error) != self.fault:
                     logger.warning("feed of revocations interrupted", error=str(error))
-                known = str(error)
+                self.fault = str(error)
             except Exception:
                 logger.exception("feed of revocations failed")
             finally:
