@@ -12,6 +12,7 @@ from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepo
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Resumption
+from wg_orchestrator.adapters.websocket.credentials import Credentials
 from wg_orchestrator.adapters.websocket.endpoint import PeerEndpoint
 from wg_orchestrator.adapters.websocket.evictions import Evictions
 from wg_orchestrator.adapters.websocket.history import HistoryLimits
@@ -133,7 +134,7 @@ class Container(containers.DeclarativeContainer):
         PeerEndpoint,
         sessions=sessions,
         aim=aim,
-        admission=admission,
+        credentials=providers.Singleton(Credentials, admission, peer_telemetry),
         limits=settings,
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,

@@ -94,8 +94,7 @@ class AdmissionRecordsContract(ABC):
         self, records: AdmissionRecords, others: AdmissionRecords
     ) -> None:
         for number in range(1, 6):
-            await records.take(OFTEN, ACME, a_key(number), NOW)
-            await records.settle(OFTEN, ACME, a_key(number))
+            assert await records.take(OFTEN, ACME, a_key(number), NOW) == Admitted(NOW)
         with pytest.raises(UsedUp):
             await others.take(OFTEN, ACME, a_key(6), NOW + 60)
         assert await others.take(OFTEN, ACME, a_key(5), NOW + 60) == Admitted(NOW)

@@ -115,6 +115,10 @@ class Admission(Protocol):
         """
         ...
 
+    def remembers(self, token: str) -> bool:
+        """Whether this token was found good before, so that it costs little to look at it again."""
+        ...
+
 
 class AdmissionRecords(Protocol):
     """Remembers who has come in by which invitation, and what is revoked: on all nodes the same.
@@ -136,7 +140,8 @@ class AdmissionRecords(Protocol):
         """Take a use of the grant's invitation for this key; one that has been settled before is good for ever.
 
         Never more keys than the grant says have a use, however many ask at once, on however many nodes. Unless it is
-        settled, `settle` or `give_back` has to follow, once. Raises UsedUp.
+        settled, `settle` or `give_back` has to follow, once. If the grant is for any number of keys, it is settled at
+        once. Raises UsedUp.
         """
         ...
 

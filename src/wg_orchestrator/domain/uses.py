@@ -39,7 +39,9 @@ def taken(grant: Grant, use: Use | None, used: int, now: int) -> Use:
     if use is None:
         if now >= grant.expires:
             raise UsedUp("the invitation has expired, and this key has not come by it before")
-        if grant.uses is not None and used >= grant.uses:
+        if grant.uses is None:  # There is nothing to give back: any number of keys may come.
+            return Use(now, 0, is_settled=True)
+        if used >= grant.uses:
             raise UsedUp(f"{grant.uses} keys have come in by the invitation")
         return Use(now, 1)
     return use if use.is_settled else replace(use, pending=use.pending + 1)

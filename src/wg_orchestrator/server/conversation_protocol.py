@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from wg_orchestrator.adapters.websocket.connection import Gone
+from wg_orchestrator.adapters.websocket.rates import RateBudget
 from wg_orchestrator.domain.events import assert_never
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.conversation import ALIVE, CONNECTING, ENDINGS, NOTHING, OPEN, Conversation, Ending, Reply
@@ -12,7 +13,6 @@ from wg_orchestrator.rfc6455.frames import Violation
 from wg_orchestrator.rfc6455.handshake import Handshake
 from wg_orchestrator.server.clock import OneDeadline
 from wg_orchestrator.server.context import ServerContext
-from wg_orchestrator.server.rates import RateBudget
 from wg_orchestrator.server.tcp import end_tcp
 from wg_orchestrator.wire import close_codes as closes
 

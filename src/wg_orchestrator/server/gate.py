@@ -1,15 +1,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
-from wg_orchestrator.server.rates import RATE_WINDOW, RateBudget, SourceBudgets
+from wg_orchestrator.adapters.websocket.rates import RATE_WINDOW, RateBudget, SourceBudgets, parse_source, site_of
 from wg_orchestrator.settings import GateLimits
 
 _RESERVED_FILES = 128
 _FEW = 16
-_IPV6_SITE = 64
-"""Leading bits of an IPv6 address that name a site (RFC 6177). All addresses of a site count as one source."""
 MAX_SOURCES = 1 << 16
 """Sources that have a handshake counter of their own. So many counters take some ten megabytes."""
 
@@ -88,14 +86,14 @@ class Gate:
         limit = self._limits.max_connections_per_source
         if not limit or self.trusts(source):
             return None
-        group = _group(source)
+        group = site_of(source)
         self._by_source[group] += 1
         count = self._by_source[group]
         return CUT if count > 2 * limit else TOO_MANY_CONNECTIONS if count > limit else None
 
     def discount(self, source: str) -> None:
         if self._limits.max_connections_per_source and not self.trusts(source):
-            group = _group(source)
+            group = site_of(source)
             self._by_source[group] -= 1
             if not self._by_source[group]:
                 del self._by_source[group]
@@ -113,7 +111,7 @@ class Gate:
             halves = {group: count // 2 for group, count in self._handshakes_by_source.items() if count > 1}
             self._handshakes_by_source = Counter(halves)
             self._all_handshakes = sum(halves.values())
-        group = _group(source)
+        group = site_of(source)
         self._handshakes_by_source[group] += 1
         self._all_handshakes += 1
         budgets = None if self._budgets is None or self.trusts(source) else self._budgets
@@ -129,14 +127,14 @@ class Gate:
 
     def trusts(self, address: str) -> bool:
         """Whether `address` is a trusted proxy's, whose X-Forwarded-For is believed."""
-        return bool(self._limits.trusted_proxies) and self._trusts(_parse(address))
+        return bool(self._limits.trusted_proxies) and self._trusts(parse_source(address))
 
     def forwarded(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """The client's address, from a request that a trusted proxy forwards. None: the request names none."""
         values = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
         client = None
         for entry in reversed(",".join(values).split(",")):
-            address = _parse(_without_port(entry.strip()))
+            address = parse_source(_without_port(entry.strip()))
             if address is None:
                 break
             client = str(address)
@@ -161,24 +159,7 @@ class Gate:
         return address is not None and any(address in network for network in self._limits.trusted_proxies)
 
 
-def _parse(address: str) -> IPv4Address | IPv6Address | None:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed
-
-
 def _without_port(entry: str) -> str:
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     return entry.partition(":")[0] if entry.count(":") == 1 else entry
-
-
-def _group(source: str) -> str:
-    if ":" not in source:
-        return source
-    address = _parse(source)
-    if isinstance(address, IPv6Address):
-        return str(int(address) >> (128 - _IPV6_SITE))
-    return str(address or source)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import fuzzed
 from tests.unit.server.test_websocket_protocol import client_frame, joined
+from wg_orchestrator.adapters.websocket.rates import RATE_WINDOW
 from wg_orchestrator.rfc6455.frames import Opcode, close_frame
 from wg_orchestrator.server.clock import BEAT, STALL
-from wg_orchestrator.server.rates import RATE_WINDOW
 
 _PING = client_frame(Opcode.PING, b"")
 _RATE = 10.0

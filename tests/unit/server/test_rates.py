@@ -1,4 +1,4 @@
-from wg_orchestrator.server.rates import RATE_WINDOW, RateBudget
+from wg_orchestrator.adapters.websocket.rates import RATE_WINDOW, RateBudget
 
 
 def test_a_burst_up_to_the_average_is_allowed_and_no_more() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from wg_orchestrator.adapters.websocket.rates import RATE_WINDOW, SourceBudgets
 from wg_orchestrator.server.gate import BUSY, TOO_MANY_HANDSHAKES, Gate
-from wg_orchestrator.server.rates import RATE_WINDOW, SourceBudgets
 from wg_orchestrator.settings import GateLimits
 
 

@@ -26,6 +26,9 @@ class EitherAdmission:
         async with self._invitations.running(), self._provider.running():
             yield
 
+    def remembers(self, token: str) -> bool:
+        return self._invitations.remembers(token) or self._provider.remembers(token)
+
     async def admit(self, tenant_id: TenantId, token: str | None) -> Grant:
         if not token:
             raise NoCredentials("an invitation, or a token of the identity provider, is needed")

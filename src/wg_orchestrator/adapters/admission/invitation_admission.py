@@ -75,6 +75,9 @@ class InvitationAdmission:
             yield
             tasks.cancel_scope.cancel()
 
+    def remembers(self, token: str) -> bool:
+        return self._remembered.get(token) is not None
+
     async def admit(self, tenant_id: TenantId, token: str | None) -> Grant:
         if not token:
             raise NoCredentials("an invitation is needed")

@@ -48,6 +48,9 @@ class OidcAdmission:
         async with self._keys.running():
             yield
 
+    def remembers(self, token: str) -> bool:
+        return self._remembered.get(token) is not None
+
     async def admit(self, tenant_id: TenantId, token: str | None) -> Grant:
         if not token:
             raise NoCredentials("a token of the identity provider is needed")

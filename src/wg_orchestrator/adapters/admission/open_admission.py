@@ -7,3 +7,6 @@ class OpenAdmission:
 
     async def admit(self, tenant_id: TenantId, token: str | None) -> Grant:
         return OPEN
+
+    def remembers(self, token: str) -> bool:
+        return True

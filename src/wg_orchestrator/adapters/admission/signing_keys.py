@@ -8,12 +8,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import InvalidKeyError
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from wg_orchestrator.wire import strict_json
 
 PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
 
+_ALGORITHMS = get_default_algorithms()
 MAX_KEYS = 100
 MAX_KEY_ID = 256
 _LEAST_RSA_BITS = 2048
@@ -31,6 +32,10 @@ class SigningKey:
 
     key: PublicKey
     algorithms: frozenset[str]
+
+    def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        """Whether it is the signature of this key, by an algorithm that fits it."""
+        return algorithm in self.algorithms and _ALGORITHMS[algorithm].verify(signed, self.key, signature)
 
 
 def read_key_set(text: str, algorithms: frozenset[str], *, is_strict: bool) -> dict[str, SigningKey]:

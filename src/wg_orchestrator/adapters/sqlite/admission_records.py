@@ -13,6 +13,8 @@ from wg_orchestrator.domain.stay import InvitationId
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.domain.uses import Use, taken
 
+_SETTLING = 0.05
+"""Seconds that uses which are settled wait for others to be stored with."""
 _INTERVAL = 0.25
 """Seconds from one look whether another process has written to the file to the next."""
 
@@ -66,12 +68,15 @@ class SqliteAdmissionRecords:
         return await self._database.ask(work)
 
     async def settle(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
-        await self._replace(grant.invitation, key, Use.settled)
+        # It is in no hurry: until it is stored, the use is reserved for the key.
+        await self._replace(grant.invitation, key, Use.settled, linger=_SETTLING)
 
     async def give_back(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
         await self._replace(grant.invitation, key, Use.given_back)
 
-    async def _replace(self, invitation: InvitationId, key: PublicKey, change: Callable[[Use], Use | None]) -> None:
+    async def _replace(
+        self, invitation: InvitationId, key: PublicKey, change: Callable[[Use], Use | None], linger: float = 0.0
+    ) -> None:
         def work(connection: sqlite3.Connection) -> None:
             before = _use(connection, invitation, key)
             if before is None:
@@ -87,7 +92,7 @@ class SqliteAdmissionRecords:
                     (after.pending, after.is_settled, invitation, key.text),
                 )
 
-        await self._database.ask(work)
+        await self._database.ask(work, linger=linger)
 
     async def has_admitted(self, invitation: InvitationId) -> bool:
         found = "SELECT EXISTS (SELECT 1 FROM uses WHERE invitation = ?)"

@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 _BUSY = 5.0
 """Seconds that another process may keep the file locked: `revoke` writes to it beside the service."""
-_MOST_IN_A_BATCH = 500
+_LINGER = 0.005
+"""Seconds that a request waits for others. A transaction costs about as much as a join."""
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
@@ -79,8 +80,10 @@ class Database:
         """`before` is called in the thread, at the beginning of each transaction."""
         self._connection = connection
         self._before = before
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._waiting: list[_Request] = []
+        self._due: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, args=(asyncio.get_running_loop(),), name="state", daemon=True)
@@ -89,33 +92,41 @@ class Database:
     def stop(self) -> None:
         """Do what was asked for by now, and close the file."""
         if self._thread is not None:
-            self._requests.put(None)
+            self._hand_over()
+            self._batches.put(None)
             self._thread.join()
             self._thread = None
 
-    async def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns, once that is stored. It may be called again if others in its batch have failed.
+    async def ask(self, work: Callable[[sqlite3.Connection], T], *, linger: float = _LINGER) -> T:
+        """What `work` returns, once that is stored. It waits `linger` seconds for others to be stored with.
 
-        Raises what `work` raises, and then what it has done is undone; and Unavailable if the file can't be used now.
+        Raises what `work` raises before it has changed anything, and Unavailable if the file can't be used now.
         """
         if self._thread is None:
             raise Unavailable("the state file is closed")
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._requests.put(_Request(work, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Request(work, answer))
+        due = loop.time() + linger
+        if self._due is None or due < self._due.when():
+            if self._due is not None:
+                self._due.cancel()
+            self._due = loop.call_at(due, self._hand_over)
         found: T = await answer
         return found
 
+    def _hand_over(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._waiting:
+            self._batches.put(self._waiting)
+            self._waiting = []
+
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        goes_on = True
-        while goes_on:
-            batch = [self._requests.get()]
-            while len(batch) < _MOST_IN_A_BATCH and not self._requests.empty():
-                batch.append(self._requests.get())
-            goes_on = None not in batch
-            requests = [request for request in batch if request is not None]
-            if requests:
-                self._do(requests)
-                loop.call_soon_threadsafe(_answer, requests)
+        while (requests := self._batches.get()) is not None:
+            self._do(requests)
+            loop.call_soon_threadsafe(_answer, requests)
         self._connection.close()
 
     def _do(self, requests: "list[_Request]") -> None:

@@ -10,14 +10,13 @@ from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.asgi_connection import AsgiConnection
 from wg_orchestrator.adapters.websocket.connection import EXTENSION, Connection, Gone
-from wg_orchestrator.adapters.websocket.credentials import answer, bearer_token
+from wg_orchestrator.adapters.websocket.credentials import Credentials
 from wg_orchestrator.adapters.websocket.sessions import Sessions
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry, Refusals
-from wg_orchestrator.domain.admission import OPEN, Grant
+from wg_orchestrator.domain.admission import Grant
 from wg_orchestrator.domain.endpoint import Endpoint
-from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError, NotAdmitted
+from wg_orchestrator.domain.errors import InvalidTenantId, MembershipError
 from wg_orchestrator.domain.newcomer import Newcomer
-from wg_orchestrator.domain.ports import Admission
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
@@ -66,7 +65,7 @@ class PeerEndpoint:
         self,
         sessions: Sessions,
         aim: AimRule,
-        admission: Admission,
+        credentials: Credentials,
         limits: ConnectionLimits,
         allowed_hosts: frozenset[str],
         allowed_origins: frozenset[str],
@@ -77,7 +76,7 @@ class PeerEndpoint:
         """
         self._sessions = sessions
         self._aim = aim
-        self._admission = admission
+        self._credentials = credentials
         self._limits = limits
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
@@ -115,7 +114,7 @@ class PeerEndpoint:
             self._telemetry.refused(closes.SERVICE_RESTART.reason, source, tenant)
             await connection.deny(503, closes.SERVICE_RESTART.reason)
             return
-        grant = await self._grant(connection, tenant, headers, source)
+        grant = await self._credentials.grant(connection, tenant, headers, source)
         if grant is None:
             return
         try:
@@ -134,20 +133,6 @@ class PeerEndpoint:
         except Exception:
             self._telemetry.failed("connection failed", tenant)
             await connection.refuse(closes.INTERNAL_ERROR)
-
-    async def _grant(self, connection: Connection, tenant: TenantId, headers: Headers, source: str) -> Grant | None:
-        """What the client's credentials grant it. None: they do not let it in, and it has been told so."""
-        try:
-            grant = await self._admission.admit(tenant, bearer_token(headers))
-        except NotAdmitted as refusal:
-            refused = answer(refusal)
-            self._telemetry.admitted(refused.reason)
-            self._telemetry.refused(refused.reason, source, tenant, refusal.invitation)
-            await connection.deny(refused.status, str(refusal), refused.headers)
-            return None
-        if grant is not OPEN:
-            self._telemetry.admitted("admitted")
-        return grant
 
     async def _first_message(self, connection: Connection) -> str:
         try:

@@ -1,3 +1,7 @@
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_IPV6_SITE = 64
+"""Leading bits of an IPv6 address that name a site (RFC 6177). All addresses of a site count as one source."""
 RATE_WINDOW = 10.0
 """Seconds over which a rate is averaged."""
 
@@ -60,6 +64,15 @@ class SourceBudgets:
     def __len__(self) -> int:
         return len(self._budgets)
 
+    def is_spent(self, source: str, now: float) -> bool:
+        """Whether `source` has no token left. It takes none."""
+        if source not in self._budgets:
+            return False
+        is_left = self.spend(source, now)
+        if is_left:
+            self.give_back(source)
+        return not is_left
+
     def spend(self, source: str, now: float, stalled: float = 0.0) -> bool:
         """Take one token of `source`; False if it has none left. See RateBudget.spend."""
         if stalled > self._stalled:
@@ -78,3 +91,22 @@ class SourceBudgets:
     def give_back(self, source: str) -> None:
         """Put back the token that `source` has just spent."""
         self._budgets[source][0].give_back()
+
+
+def parse_source(address: str) -> IPv4Address | IPv6Address | None:
+    """The address that a client connects from; None if it is not one."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed
+
+
+def site_of(source: str) -> str:
+    """What a client's address counts as: all addresses of an IPv6 site are one source."""
+    if ":" not in source:
+        return source
+    address = parse_source(source)
+    if isinstance(address, IPv6Address):
+        return str(int(address) >> (128 - _IPV6_SITE))
+    return str(address or source)
