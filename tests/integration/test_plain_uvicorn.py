@@ -4,13 +4,16 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 import uvicorn
 from dependency_injector import providers
+from websockets.exceptions import InvalidStatus
 
+from harness.invitations import Inviter, bearer
 from tests.integration import elsewhere
 from tests.integration.prover import Owner, Prover
 from tests.integration.service import PATIENCE, Client, RawClient, Service, come_and_go_until_removed, refused
@@ -145,3 +148,14 @@ async def test_a_stopping_service_announces_no_leaves(service: Service) -> None:
         assert not any("removed_peer" in message for message in client.messages)
     with anyio.fail_after(PATIENCE):
         await late.wait_closed()
+
+
+async def test_only_who_is_invited_comes_in(tmp_path: Path) -> None:
+    inviter = Inviter()
+    async with serving(invitation_keys=inviter.write_keys(tmp_path / "keys")) as service:
+        for headers, challenge in ((None, "Bearer"), (bearer("x"), 'Bearer error="invalid_token"')):
+            with pytest.raises(InvalidStatus) as refusal:
+                await service.connect(additional_headers=headers)
+            assert refusal.value.response.status_code == 401
+            assert refusal.value.response.headers["www-authenticate"] == challenge
+        await Client.join(service, 1, headers=bearer(inviter.token()))

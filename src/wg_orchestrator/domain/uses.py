@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from wg_orchestrator.domain.admission import Grant
 from wg_orchestrator.domain.errors import UsedUp
 
+MOST = 100_000
+"""Keys that may come by an invitation that has no number of uses, where they are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -39,9 +42,9 @@ def taken(grant: Grant, use: Use | None, used: int, now: int) -> Use:
     if use is None:
         if now >= grant.expires:
             raise UsedUp("the invitation has expired, and this key has not come by it before")
-        if grant.uses is None:  # There is nothing to give back: any number of keys may come.
-            return Use(now, 0, is_settled=True)
-        if used >= grant.uses:
-            raise UsedUp(f"{grant.uses} keys have come in by the invitation")
-        return Use(now, 1)
+        most = MOST if grant.uses is None else grant.uses
+        if used >= most:
+            raise UsedUp(f"{most} keys have come in by the invitation")
+        # If any number of keys may come, there is nothing to give back.
+        return Use(now, 0, is_settled=True) if grant.uses is None else Use(now, 1)
     return use if use.is_settled else replace(use, pending=use.pending + 1)

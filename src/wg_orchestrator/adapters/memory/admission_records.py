@@ -8,14 +8,21 @@ from wg_orchestrator.domain.stay import InvitationId
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.domain.uses import Use, taken
 
+MOST = 100_000
+"""Keys that are remembered."""
+
 
 class InMemoryAdmissionRecords:
-    """AdmissionRecords that end with the process."""
+    """AdmissionRecords that end with the process. They are bounded: of too many keys the oldest are forgotten."""
 
     are_lasting = False
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        """`most`: keys of all invitations together."""
+        self._most = most
         self._uses: defaultdict[InvitationId, dict[PublicKey, Use]] = defaultdict(dict)
+        # In the order in which they came.
+        self._keys: dict[tuple[InvitationId, PublicKey], None] = {}
         self._revocations: dict[RevocationId, Revocation] = {}
         self._reports: defaultdict[RevocationId, dict[str, Report]] = defaultdict(dict)
         self._followers: list[Callable[[RevocationId, Revocation | None], None]] = []
@@ -27,6 +34,9 @@ class InMemoryAdmissionRecords:
         uses = self._uses.get(grant.invitation, {})
         use = taken(grant, uses.get(key), len(uses), now)
         self._uses[grant.invitation][key] = use
+        self._keys[grant.invitation, key] = None
+        if len(self._keys) > self._most:
+            self._forget(*next(iter(self._keys)))
         return Admitted(use.since, use.is_settled)
 
     async def settle(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
@@ -34,12 +44,11 @@ class InMemoryAdmissionRecords:
         uses[key] = uses[key].settled()
 
     async def give_back(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
-        uses = self._uses[grant.invitation]
-        left = uses.pop(key).given_back()
+        left = self._uses[grant.invitation][key].given_back()
         if left is not None:
-            uses[key] = left
-        elif not uses:
-            del self._uses[grant.invitation]
+            self._uses[grant.invitation][key] = left
+        else:
+            self._forget(grant.invitation, key)
 
     async def has_admitted(self, invitation: InvitationId) -> bool:
         return invitation in self._uses
@@ -66,6 +75,11 @@ class InMemoryAdmissionRecords:
 
     async def reports(self, revocation_id: RevocationId) -> list[Report]:
         return list(self._reports.get(revocation_id, {}).values())
+
+    def _forget(self, invitation: InvitationId, key: PublicKey) -> None:
+        del self._keys[invitation, key], self._uses[invitation][key]
+        if not self._uses[invitation]:
+            del self._uses[invitation]
 
     def _tell(self, revocation_id: RevocationId, revocation: Revocation | None) -> None:
         for follower in self._followers:

@@ -28,6 +28,8 @@ from wg_orchestrator.domain.stay import Stay
 
 _OTHERS = 2.0
 """Seconds that the node which a peer is connected to has to put it out, before another one does."""
+_AGAIN = 1.0
+"""Seconds until it is tried again to put out a peer."""
 _AT_ONCE = 64
 """Peers that are put out at the same time."""
 _LONGEST_WAIT = 3600.0
@@ -121,21 +123,20 @@ class Evictions:
         self._tasks.start(self._put_out(stay))
 
     async def _put_out(self, stay: Stay) -> None:
-        try:
-            if not self._sessions.has(stay):
-                await asyncio.sleep(_OTHERS)
-            while self._is_in(stay) and (cause := self._control.end_of(stay)) is not None:
+        if not self._sessions.has(stay):
+            await asyncio.sleep(_OTHERS)
+        while self._is_in(stay) and (cause := self._control.end_of(stay)) is not None:
+            try:
                 async with self._limiter:
-                    if not self._is_in(stay):
-                        return
                     put_out = await self._service.put_out(stay.tenant_id, stay.peer.public_key, cause)
+            except Exception:
+                self._telemetry.failed("not put out", stay.tenant_id)
+            else:
                 if put_out is not None and not self._is_in(stay):
                     self._receipts.count(put_out)
                     self._telemetry.put_out(put_out, cause.value)
                     return
-                await asyncio.sleep(1.0)
-        except Exception:
-            self._telemetry.failed("not put out", stay.tenant_id)
+            await asyncio.sleep(_AGAIN)
 
     def _is_in(self, stay: Stay) -> bool:
         return self._tenants.get(stay.tenant_id).goes_on(stay)
