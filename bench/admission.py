@@ -310,17 +310,17 @@ async def killed(service: ServiceProcess, delay: float) -> None:
     service.kill()
 
 
-def started(folder: Path, inviter: Inviter, servers: int = 1) -> Cluster:
-    keys = inviter.write_keys(folder / "keys")
-    return Cluster(
-        folder, servers, ("--invitation-keys", str(keys), "--max-handshake-rate", "0", "--log-level", "error")
-    )
+def started(folder: Path, inviter: Inviter, servers: int = 1, grace: int = 0) -> Cluster:
+    """Without a grace, a guest whose node is killed comes in again without its session."""
+    keys = str(inviter.write_keys(folder / "keys"))
+    options = ("--invitation-keys", keys, "--max-handshake-rate", "0", "--log-level", "error", "--grace", str(grace))
+    return Cluster(folder, servers, options)
 
 
 async def revocation(console: Console, folder: Path, count: int, tries: int) -> None:
     """From a revocation to the last peer that has applied it; and that nobody comes back who was revoked."""
     inviter = Inviter()
-    cluster = started(folder, inviter, servers=3)
+    cluster = started(folder, inviter, servers=3, grace=60)
     try:
         await cluster.start()
         addresses = [service.address for service in cluster.services]
