@@ -55,6 +55,7 @@ def create_app(container: Container | None = None) -> Service:
         container = Container()
         configure_logging(container.settings().log_level, container.settings().log_format)
     peers, readiness, grace = container.peers(), container.readiness(), container.grace()
+    container.view()  # It answers what other nodes ask.
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

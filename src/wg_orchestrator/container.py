@@ -8,8 +8,12 @@ from wg_orchestrator import optional_adapters
 from wg_orchestrator.adapters.admission.open_admission import OpenAdmission
 from wg_orchestrator.adapters.http.health import Readiness
 from wg_orchestrator.adapters.memory.admission_records import InMemoryAdmissionRecords
+from wg_orchestrator.adapters.memory.nodes import OneNode
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
+from wg_orchestrator.adapters.operators.api import OperatorsApi
+from wg_orchestrator.adapters.operators.steering import Steering
+from wg_orchestrator.adapters.operators.view import View
 from wg_orchestrator.adapters.websocket.aim import AimRule
 from wg_orchestrator.adapters.websocket.arrival import Resumption
 from wg_orchestrator.adapters.websocket.credentials import Credentials
@@ -119,7 +123,11 @@ class Container(containers.DeclarativeContainer):
         max_release_rate=settings.provided.max_handshake_rate,
     )
     receipts = providers.Singleton(
-        Receipts, records=records, sessions=sessions, telemetry=peer_telemetry, node=settings.provided.node
+        Receipts,
+        records=records,
+        connected=sessions.provided.connected,
+        telemetry=peer_telemetry,
+        node=settings.provided.node,
     )
     evictions = providers.Singleton(
         Evictions,
@@ -139,6 +147,21 @@ class Container(containers.DeclarativeContainer):
         allowed_hosts=settings.provided.allowed_hosts,
         allowed_origins=settings.provided.allowed_origins,
         telemetry=peer_telemetry,
+    )
+
+    nats_nodes = providers.Singleton(optional_adapters.nats_nodes, settings, nats_timings)
+    nodes = providers.Selector(
+        settings.provided.store, memory=providers.Singleton(OneNode, settings.provided.node), nats=nats_nodes
+    )
+    view = providers.Singleton(View, tenants=tenants, nodes=nodes, presences=sessions.provided.connected)
+    """What operators see. It also answers what other nodes ask."""
+    operators = providers.Factory(
+        OperatorsApi,
+        view=view,
+        steering=providers.Singleton(Steering, service=membership, tenants=tenants, records=records),
+        nodes=nodes,
+        hosts=settings.provided.admin_allowed_hosts,
+        signing_key=settings.provided.invitation_signing_key,
     )
 
     store = providers.Selector(
@@ -168,8 +191,18 @@ class Container(containers.DeclarativeContainer):
         either=admission.provided.running.call(),
     )
     """The context manager within which credentials can be checked. Each call makes a new one."""
+    neighbours = providers.Selector(
+        settings.provided.store, memory=providers.Factory(nullcontext), nats=nats_nodes.provided.running.call()
+    )
+    """The context manager within which nodes hear of each other. Each call makes a new one."""
     services = providers.List(
-        store, remembering, rendezvous, admitting, sessions.provided.running.call(), evictions.provided.running.call()
+        store,
+        remembering,
+        neighbours,
+        rendezvous,
+        admitting,
+        sessions.provided.running.call(),
+        evictions.provided.running.call(),
     )
     """The context managers within which the service runs: enter them in this order. Each call makes new ones."""
     readiness = providers.Singleton(

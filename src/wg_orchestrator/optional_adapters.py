@@ -70,6 +70,13 @@ def nats_records(settings: Settings, timings: Timings = USUAL, may_be_made: bool
     return NatsAdmissionRecords(_nats_connection(settings), stream, timings)
 
 
+def nats_nodes(settings: Settings, timings: Timings) -> Any:
+    """NatsNodes."""
+    from wg_orchestrator.adapters.nats.nodes import NatsNodes
+
+    return NatsNodes(settings.node, settings.nats_stream, _nats_connection(settings), timings)
+
+
 def invitations(settings: Settings, records: AdmissionRecords, telemetry: Telemetry) -> Admission:
     from wg_orchestrator.adapters.admission.invitation_admission import InvitationAdmission
 

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import structlog
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from harness.invitations import Inviter, bearer
@@ -89,8 +91,16 @@ async def test_the_challenges_are_those_of_the_standard(service: Service, invite
     await client.close()
 
 
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    """The log, whatever other tests have set up."""
+    structlog.reset_defaults()
+    with capture_logs() as lines:
+        yield lines
+
+
 async def test_no_bad_token_lets_in_and_nobody_else_hears_of_it(
-    tmp_path: Path, inviter: Inviter, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, inviter: Inviter, lines: list[Any]
 ) -> None:
     asked = list[bytes]()
     listener = await asyncio.start_server(lambda reader, _: asked.append(b"asked"), "127.0.0.1", 0)
@@ -113,10 +123,10 @@ async def test_no_bad_token_lets_in_and_nobody_else_hears_of_it(
         refusals = [service.metric("refusals_total", reason=one) for one in ("bad token", "token for another tenant")]
         assert refusals == [len(rows) - 2, 2]
         assert service.metric("admissions_total", outcome="admitted") == 2
-    log = "".join(capfd.readouterr())
+    log = str(lines)
     signatures = [token.rpartition(".")[2] for _, token, _ in rows]
     assert [one for one in signatures if len(one) > 40 and one in log] == []
-    assert "invitation=bad" in log
+    assert "'invitation': 'bad'" in log
 
 
 async def test_a_head_of_16_kib_is_refused_before_it_is_read_as_a_token(service: Service, inviter: Inviter) -> None:
@@ -309,7 +319,7 @@ async def test_an_open_service_lets_everybody_in_but_who_is_revoked(tmp_path: Pa
 
 
 async def test_keys_are_read_anew_and_a_broken_file_keeps_the_old_ones(
-    service: Service, inviter: Inviter, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    lines: list[Any], service: Service, inviter: Inviter, tmp_path: Path
 ) -> None:
     keys, new = tmp_path / "keys", Inviter("key-2")
     await joined(service, inviter.token(), 1)
@@ -318,7 +328,9 @@ async def test_keys_are_read_anew_and_a_broken_file_keeps_the_old_ones(
     inviter.write_keys(keys, new)
     await comes_in(service, new, 2)
     keys.write_text(json.dumps({"keys": [{"kty": "oct", "kid": "x", "k": "AAAA"}]}))
-    await logged(capfd, "invitation keys kept")
+    with anyio.fail_after(PATIENCE):
+        while not any(line["event"] == "invitation keys kept" for line in lines):
+            await anyio.sleep(0.1)
     await joined(service, inviter.token(), 3)
     remembered = inviter.token()
     await (await joined(service, remembered, 4)).leave()
@@ -343,14 +355,6 @@ async def comes_in(service: Service, inviter: Inviter, number: int) -> None:
         while await answer(service, inviter.token()) != 101:
             await anyio.sleep(0.1)
     await joined(service, inviter.token(), number)
-
-
-async def logged(capfd: pytest.CaptureFixture[str], text: str) -> None:
-    log = ""
-    with anyio.fail_after(PATIENCE):
-        while text not in log:
-            log += "".join(capfd.readouterr())
-            await anyio.sleep(0.1)
 
 
 async def test_a_raw_handshake_without_a_token_gets_a_whole_http_response(service: Service) -> None:

@@ -16,7 +16,7 @@ from wg_orchestrator.settings import Settings
 
 NUMBERS = {name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float, int | None)}
 NEED_NATS = {"workers", "nats_replicas"}
-NEED_A_FREE_PORT = {"port", "metrics_port"}
+NEED_A_FREE_PORT = {"admin_port", "port", "metrics_port"}
 
 
 def ends(field: FieldInfo) -> tuple[Any, Any]:
@@ -87,6 +87,8 @@ OTHERS: dict[str, list[str]] = {
     "oidc_audience": ["", "vpn"],
     "oidc_tenants": ["", "tenants"],
     "node_name": ["", "a b", "a/b", "x" * 65, "\x1b"],
+    "admin_host": ["", "a b"],
+    "admin_allowed_hosts": ["a b", "a:8000", "http://a"],
     "proof": ["", "maybe", "required"],
     "nats_url": [
         "", ",", "nats://a,", "nats://", "nats://:4222", "nats://a:99999", "nats://a:-1", "nats://a:0", "nats://a:x",
@@ -102,7 +104,15 @@ OTHERS: dict[str, list[str]] = {
     "log_format": ["", "xml"],
 }  # fmt: skip
 ANY_TEXT = {"allowed_origins"}
-FILES_OF_THE_START = {"invitation_keys", "rendezvous_key", "state", "tls_certificate", "tls_key"}
+FILES_OF_THE_START = {
+    "admin_token_file",
+    "invitation_keys",
+    "invitation_signing_key",
+    "rendezvous_key",
+    "state",
+    "tls_certificate",
+    "tls_key",
+}
 FLAGS = {"trust_endpoints"}
 
 
@@ -114,6 +124,21 @@ def test_no_setting_is_forgotten_here() -> None:
 def test_what_is_of_a_wrong_kind_is_refused_in_one_line(name: str) -> None:
     for value in OTHERS[name]:
         assert name in refused(**{name: value})
+
+
+@pytest.mark.parametrize("content", [None, "", "\nsecond", "a b", "\xff"])
+def test_a_file_without_a_token_for_operators_is_one_line(content: str | None) -> None:
+    if content is not None:
+        Path("token").write_bytes(content.encode("latin-1"))
+    command = ["serve", "--port", "0", "--admin-port", "0", "--admin-token-file", "token"]
+    result = click.testing.CliRunner().invoke(main, command)
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+    assert "token" in result.output
+
+
+def test_operators_elsewhere_need_a_token() -> None:
+    assert "admin_token_file is needed" in refused(admin_port="0", admin_host="0.0.0.0")
+    assert "admin_port" in refused(workers="3", nats_url="nats://h", admin_port="65534")
 
 
 def test_a_state_file_is_for_one_node() -> None:

@@ -38,10 +38,10 @@ def invite(
     """
     # They load what `--help` does not need.
     from wg_orchestrator.cli.failure import fail
-    from wg_orchestrator.cli.signing import BadKey, read_key, sign
     from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidTenantId
     from wg_orchestrator.domain.peer import parse_display_name
     from wg_orchestrator.domain.tenant_id import parse_tenant_id
+    from wg_orchestrator.wire.signing import BadKey, read_key, sign
 
     try:
         tenant_id = parse_tenant_id(tenant)

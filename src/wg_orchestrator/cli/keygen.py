@@ -14,7 +14,7 @@ def keygen(file: Path) -> None:
     Exit status: 0 done, 1 a file is there already or can't be written, 2 usage.
     """
     from wg_orchestrator.cli.failure import fail  # They load what `--help` does not need.
-    from wg_orchestrator.cli.signing import make_key
+    from wg_orchestrator.wire.signing import make_key
 
     try:
         click.echo(make_key(file))

@@ -3,18 +3,20 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from secrets import token_hex
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import click
 
 from wg_orchestrator.cli.configuration import read_settings
 from wg_orchestrator.cli.failure import fail
+from wg_orchestrator.cli.operators_api import OperatorsApi
 from wg_orchestrator.domain.admission import Revocation, RevocationId
 from wg_orchestrator.domain.errors import InvalidInvitationId, InvalidPublicKey, InvalidTenantId, Unavailable
 from wg_orchestrator.domain.peer import PublicKey
@@ -72,17 +74,41 @@ def revocation_of(target: Target) -> Revocation:
     return Revocation(RevocationId(token_hex(8)), invitation, key, tenant_id, now, until)
 
 
-def carry_out(revocation: Revocation, state: Path | None, nats: str | None, as_json: bool) -> None:
+def by_records(revocation: Revocation, state: Path | None, nats: str | None, as_json: bool) -> None:
     """Store it where the service remembers, and print the receipt."""
-    configure_logging("error", "console")
     try:
         records = _records(state, nats)
+        configure_logging("error", "console")
         receipt = asyncio.run(_revoke(records, revocation))
     except (Unusable, Unavailable) as error:
         fail(f"not revoked: {error}", 1)
     except ModuleNotFoundError as error:
         fail(f"there is no module {error.name}: install the extra nats", 1)
     click.echo(json.dumps(as_answer(receipt)) if as_json else _told(receipt))
+
+
+def by_api(target: Target, admin: str, token_file: Path | None, as_json: bool) -> None:
+    """Have the service do it, and print the receipt."""
+    api = OperatorsApi(admin, token_file)
+    given = {
+        "invitation": target.invitation,
+        "public_key": target.public_key,
+        "tenant": target.tenant,
+        "for": target.seconds,
+    }
+    made = api.post("revocations", body={name: value for name, value in given.items() if value is not None})
+
+    async def read() -> Receipt:
+        return _from_answer(await asyncio.to_thread(api.get, "revocations", str(made["id"])))
+
+    receipt = asyncio.run(_awaited(read))
+    click.echo(json.dumps(as_answer(receipt)) if as_json else _told(receipt))
+
+
+def _from_answer(answer: dict[str, Any]) -> Receipt:
+    applied = answer["applied"]
+    since = applied["since"] and int(datetime.fromisoformat(applied["since"].replace("Z", "+00:00")).timestamp())
+    return Receipt(answer["id"], answer["put_out"], answer["nodes"], applied["of"], applied["by"], since)
 
 
 def as_answer(receipt: Receipt) -> dict[str, object]:
@@ -109,19 +135,22 @@ async def _revoke(records: _Records, revocation: Revocation) -> Receipt:
             while not records.is_ready():  # noqa: ASYNC110 - it is asked seldom, and for a moment.
                 await anyio.sleep(_INTERVAL)
         await records.revoke(revocation)
-        return await _receipt(records, revocation.id)
+
+        async def read() -> Receipt:
+            return Receipt.of_reports(revocation.id, await records.reports(revocation.id))
+
+        return await _awaited(read)
 
 
-async def _receipt(records: _Records, revocation_id: RevocationId) -> Receipt:
+async def _awaited(read: Callable[[], Awaitable[Receipt]]) -> Receipt:
     """What the nodes say, once they have all done it, or some time has passed."""
     began = changed = time.monotonic()
-    before = receipt = Receipt.of_reports(revocation_id, [])
+    nodes = 0
     while True:
-        receipt = Receipt.of_reports(revocation_id, await records.reports(revocation_id))
+        receipt = await read()
         now = time.monotonic()
-        if receipt.nodes != before.nodes:
-            changed = now
-        before = receipt
+        if receipt.nodes != nodes:
+            nodes, changed = receipt.nodes, now
         is_steady = receipt.since is not None and now - changed > _STEADY
         if is_steady or now - began > (_LONGEST if receipt.nodes else _FIRST):
             return receipt

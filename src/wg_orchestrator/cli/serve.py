@@ -74,6 +74,8 @@ def _worker(settings: Settings, given: dict[str, str], number: int) -> list[str]
     """The command of one of the workers. Each has its own name, and metrics and a rendezvous on its own ports."""
     if settings.metrics_port:
         given = {**given, "metrics_port": str(settings.metrics_port + number)}
+    if settings.admin_port:
+        given = {**given, "admin_port": str(settings.admin_port + number)}
     if settings.rendezvous_port:
         given = {**given, "rendezvous_port": str(settings.rendezvous_port + number)}
     if settings.node_name:

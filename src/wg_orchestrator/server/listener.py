@@ -14,13 +14,7 @@ def listening(settings: Settings, *, shares_port: bool) -> Iterator[socket.socke
     """Listen on the settings' host and port. With `shares_port` other processes may share it. Raises CannotStart."""
     host, port = settings.host, settings.port
     try:
-        listener = socket.create_server(
-            (host, port),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            backlog=BACKLOG,
-            reuse_port=shares_port,
-            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
-        )
+        listener = listener_on(host, port, shares_port=shares_port)
     except OSError as error:
         raise CannotStart(f"can't listen on {host} port {port}: {error.strerror}") from error
     with listener:
@@ -30,6 +24,17 @@ def listening(settings: Settings, *, shares_port: bool) -> Iterator[socket.socke
         with suppress(AttributeError):  # Only Linux has TCP_USER_TIMEOUT.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.tcp_user_timeout * 1000))
         yield listener
+
+
+def listener_on(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
+    """A socket that listens there. Raises OSError."""
+    return socket.create_server(
+        (host, port),
+        family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+        backlog=BACKLOG,
+        reuse_port=shares_port,
+        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+    )
 
 
 def address_of(listener: socket.socket) -> str:

@@ -16,6 +16,7 @@ from wg_orchestrator.server.context import ServerContext
 from wg_orchestrator.server.listener import BACKLOG, address_of, listening
 from wg_orchestrator.server.memory import memory_gauge, memory_to_use
 from wg_orchestrator.server.metrics import serving_metrics
+from wg_orchestrator.server.operators import operators_token, serving_operators
 from wg_orchestrator.server.request_protocol import RequestProtocol
 from wg_orchestrator.server.signals import SignalledServer
 from wg_orchestrator.server.tls import READ_SIZE, TlsConnection
@@ -44,6 +45,7 @@ class Server(SignalledServer):
         self._settings = settings = container.settings()
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         self._app = create_app(container)
+        self._operators = container.operators(token=operators_token(settings.admin_token_file)).guarded
         super().__init__(
             uvicorn.Config(
                 self._app,
@@ -78,6 +80,7 @@ class Server(SignalledServer):
         self._listener: socket.socket | None = None
         self._certificate: Certificate | None = None
         self.metrics_address: str | None = None
+        self.admin_address: str | None = None
         self.ready = asyncio.Event()
         """Set when it serves."""
 
@@ -94,6 +97,9 @@ class Server(SignalledServer):
         async with AsyncExitStack() as parts:
             self._certificate = certificate_of(settings)
             self._listener = parts.enter_context(listening(settings, shares_port=self._shares_port))
+            tls = self._certificate.context if self._certificate is not None else None
+            operators = serving_operators(settings, self._operators, tls)
+            self.admin_address = await parts.enter_async_context(operators)
             metrics = serving_metrics(settings.metrics_host, settings.metrics_port, registry)
             self.metrics_address = await parts.enter_async_context(metrics)
             self._every(1.0, self._telemetry.sum_up)
@@ -125,6 +131,7 @@ class Server(SignalledServer):
             url=f"{'wss' if tls else 'ws'}://{self.address}/tenants/{{tenant_id}}",
             network=str(self._settings.network),
             **({"metrics": f"http://{self.metrics_address}/metrics"} if self.metrics_address else {}),
+            **({"admin": f"{'https' if tls else 'http'}://{self.admin_address}"} if self.admin_address else {}),
         )
         if self._settings.admission == "open" and not is_loopback(self._settings.host):
             logger.warning("everybody who reaches this address may join", settings="--invitation-keys, --oidc-issuer")

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.settings.admission import AdmissionSettings
+from wg_orchestrator.settings.operators import OperatorSettings
 from wg_orchestrator.settings.values import (
     Count,
     CountOrAny,
@@ -80,7 +81,7 @@ class ConnectionLimits(BaseModel):
     close_timeout: Seconds = Field(5.0, description="seconds until a connection that is being closed must have ended")
 
 
-class Settings(AdmissionSettings, GateLimits, ConnectionLimits, BaseSettings):
+class Settings(OperatorSettings, AdmissionSettings, GateLimits, ConnectionLimits, BaseSettings):
     """The configuration. Keyword arguments (the command line) override the environment, which overrides `.env`."""
 
     model_config = SettingsConfigDict(
@@ -204,8 +205,10 @@ class Settings(AdmissionSettings, GateLimits, ConnectionLimits, BaseSettings):
             raise ValueError("rendezvous_endpoint and rendezvous_key need rendezvous_port")
         if self.workers > 1 and self.rendezvous_endpoint:
             raise ValueError("rendezvous_endpoint names one process: start nodes of one worker each")
-        if (fault := self.faults()) is not None:
+        if (fault := self.faults() or self.operator_faults()) is not None:
             raise ValueError(fault)
+        if self.admin_port and self.admin_port + self.workers - 1 > 65_535:
+            raise ValueError("admin_port and the next ones, one for each worker, end at 65535")
         if self.state is not None and self.nats_url is not None:
             raise ValueError("state is for one node: with nats_url, NATS remembers")
         if self.nats_tls_key is not None and self.nats_tls_certificate is None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from wg_orchestrator.adapters.websocket.sessions import Sessions
+from wg_orchestrator.adapters.websocket.connected import Connected
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.admission import Revocation
 from wg_orchestrator.domain.errors import Unavailable
@@ -39,14 +39,14 @@ class Receipts:
     def __init__(
         self,
         records: AdmissionRecords,
-        sessions: Sessions,
+        connected: Connected,
         telemetry: PeerTelemetry,
         node: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`node` is this node's name. `clock` gives seconds since 1970."""
         self._records = records
-        self._sessions = sessions
+        self._connected = connected
         self._telemetry = telemetry
         self._node = node
         self._clock = clock
@@ -103,7 +103,7 @@ class Receipts:
             said = await self._records.reports(one.revocation.id)
             one.before = sum(report.put_out for report in said if report.node == self._node)
         now = self._clock()
-        by, of = self._sessions.applied(one.revisions)
+        by, of = self._connected.applied(one.revisions)
         is_done = not one.waiting and by == of
         since = int(now) if is_done else None
         report = Report(self._node, one.before + one.put_out, of, by, since)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.wire import close_codes as closes
 from wg_orchestrator.wire.errors import MalformedMessage
+from wg_orchestrator.wire.subprotocol import V1, V2
 from wg_orchestrator.wire.v2 import requests
 
 _GOODBYES = frozenset({1000, 1005})
@@ -29,7 +31,9 @@ def place_of(stay: Stay) -> Place:
 class Session:
     """A stay and the connection that it lives on: the Listener of a peer that speaks protocol v1."""
 
-    __slots__ = ("_ended", "_has_ended", "connection", "source", "stay")
+    __slots__ = ("_ended", "_has_ended", "connection", "since", "source", "stay")
+
+    protocol = V1
 
     def __init__(
         self, stay: Stay, connection: Connection, source: str, ended: Callable[["Session", Close], None]
@@ -38,6 +42,7 @@ class Session:
         self.stay = stay
         self.connection = connection
         self.source = source
+        self.since = int(time.time())
         self._ended = ended
         self._has_ended = False
 
@@ -64,7 +69,9 @@ class Session:
 class V2Session(Session):
     """The same of a peer that speaks protocol v2: it may change its name and its endpoints."""
 
-    __slots__ = ("_aim", "_announced", "_observed", "applied", "has_fixed_name", "proof", "updates")
+    __slots__ = ("_aim", "_announced", "_observed", "applied", "applied_at", "has_fixed_name", "proof", "updates")
+
+    protocol = V2
 
     def __init__(
         self,
@@ -81,6 +88,8 @@ class V2Session(Session):
         self._aim = aim
         self.applied = 0
         """The revision that the peer's WireGuard is as of, as far as the peer has said."""
+        self.applied_at = 0
+        """When it has said so, in seconds since 1970."""
         self.updates = updates
         self.has_fixed_name = has_fixed_name
         self.proof: Proof | None = None
@@ -95,7 +104,8 @@ class V2Session(Session):
         try:
             request = requests.parse_message(message)
             if isinstance(request, requests.Applied):
-                self.applied = max(self.applied, request.revision)
+                if request.revision > self.applied:
+                    self.applied, self.applied_at = request.revision, int(time.time())
             else:
                 name = None if request.display_name is None else parse_display_name(request.display_name)
                 self.update(None if self.has_fixed_name else name, request.endpoints)

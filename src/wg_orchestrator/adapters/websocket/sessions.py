@@ -1,7 +1,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wg_orchestrator.adapters.websocket.absences import Absences
@@ -24,7 +24,6 @@ from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.session import NO_SESSION, new_session
 from wg_orchestrator.domain.stay import Stay
-from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.grace import Grace
 from wg_orchestrator.rfc6455.close import Close
 from wg_orchestrator.wire import close_codes as closes
@@ -65,7 +64,8 @@ class Sessions:
         self._max_release_rate = max_release_rate or math.inf
         self._retry_delay = retry_delay
         self._turnstile = Turnstile(per_turn=5000)
-        self._connected = Connected()
+        self.connected = Connected(service.revision)
+        """Who is connected here."""
         self._absences = Absences(resumption, telemetry, self._grace_is_over)
         self._tasks = Tasks()
         self._joining = 0
@@ -96,7 +96,7 @@ class Sessions:
             with self._grace.bounding():
                 await self._let_go()
                 await self._all_have_left()
-            for session in self._connected:
+            for session in self.connected:
                 session.connection.close(closes.SERVICE_RESTART)
 
     async def join(self, arrival: Arrival) -> None:
@@ -121,7 +121,7 @@ class Sessions:
                 raise
             if takes_use:
                 self._entrance.settle(arrival)
-            self._connected.add(session)
+            self.connected.add(session)
             if session.stay.has_session:
                 self._telemetry.session_connected()
         except BaseException:
@@ -149,11 +149,7 @@ class Sessions:
 
     def has(self, stay: Stay) -> bool:
         """Whether the peer of this stay is connected here, or was, and may come back."""
-        return stay in self._connected or stay.id in self._absences
-
-    def applied(self, revisions: Mapping[TenantId, int]) -> tuple[int, int]:
-        """See Connected.applied."""
-        return self._connected.applied(revisions, self._service.revision)
+        return stay in self.connected or stay.id in self._absences
 
     async def _take_place(self, arrival: Arrival, proof: Proof | None) -> Session:
         """Give the arrival its place: the one that it resumes, or a new one. For that it may have to prove its key."""
@@ -203,7 +199,7 @@ class Sessions:
 
     def _ended(self, session: Session, cause: Close) -> None:
         """The session's connection has ended: have its stay end, or let the peer come back to it."""
-        self._connected.discard(session)
+        self.connected.discard(session)
         if session.stay.has_session:
             self._telemetry.session_disconnected()
         if isinstance(session, V2Session) and session.may_come_back(cause):
@@ -235,7 +231,7 @@ class Sessions:
         self._tasks.start(self._departures.end(session, reason, was_away))
 
     async def _let_go(self) -> None:
-        connections = [session.connection for session in self._connected]
+        connections = [session.connection for session in self.connected]
         await let_go(connections, self._max_release_rate, self._grace.left())
 
     async def _all_have_left(self) -> None:

@@ -250,7 +250,7 @@ async def test_of_who_has_left_nothing_is_kept() -> None:
         connection.end(Close(1000, CLOSED_BY_PEER))
     await turns(lambda: house.peers() == 0)
     await turns(lambda: not house.sessions._tasks)
-    assert list(house.sessions._connected) == []
+    assert list(house.sessions.connected) == []
 
 
 async def test_text_is_ignored_and_binary_ends_the_session() -> None:

@@ -1,0 +1,23 @@
+import time
+from collections.abc import Callable
+
+from wg_orchestrator.domain.nodes import Answer, Answers, Node, NodeState, Question
+
+
+class OneNode:
+    """The Nodes of a service that is one node."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._since = int(time.time())
+        self._answer: Callable[[Question], Answer] = lambda _: {}
+        self._peers: Callable[[], int] = lambda: 0
+
+    def nodes(self) -> list[Node]:
+        return [Node(self._name, NodeState.UP, self._since, self._peers())]
+
+    async def ask(self, question: Question) -> Answers:
+        return Answers({self._name: self._answer(question)})
+
+    def answer_with(self, answer: Callable[[Question], Answer], peers: Callable[[], int]) -> None:
+        self._answer, self._peers = answer, peers

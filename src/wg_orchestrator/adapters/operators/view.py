@@ -1,0 +1,121 @@
+"""What operators see of the service, from what this node knows and what the others answer."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from wg_orchestrator.adapters.operators.models import (
+    Applied,
+    BehindPeer,
+    NodesAsked,
+    OneTenant,
+    Peer,
+    Peers,
+    Tenant,
+    Tenants,
+    as_time,
+)
+from wg_orchestrator.domain import tenant as core
+from wg_orchestrator.domain.nodes import Answer, Answers, Nodes, Question
+from wg_orchestrator.domain.ports import TenantRepository
+from wg_orchestrator.domain.presence import MOST_BEHIND, Presences
+from wg_orchestrator.domain.stay import Stay, StayId
+from wg_orchestrator.domain.tenant_id import TenantId
+from wg_orchestrator.wire.subprotocol import V2
+
+
+class View:
+    """Answers questions about tenants and peers, for all nodes."""
+
+    def __init__(self, tenants: TenantRepository, nodes: Nodes, presences: Presences) -> None:
+        self._tenants = tenants
+        self._nodes = nodes
+        self._presences = presences
+        nodes.answer_with(self._answer, presences.count)
+
+    async def tenants(self, limit: int, after: str) -> Tenants:
+        """Those whose ids come after that one."""
+        found = sorted((one for one in self._tenants.all() if one.id > after), key=lambda one: one.id)
+        page = found[:limit]
+        answers = await self._nodes.ask({"applied": [one.id for one in page]})
+        following = page[-1].id if len(found) > limit else None
+        return Tenants(tenants=[_tenant(one, answers) for one in page], next=following, nodes=asked(answers))
+
+    async def tenant(self, tenant_id: TenantId) -> OneTenant | None:
+        """None: nobody is in it."""
+        found = self._tenants.get(tenant_id)
+        if not found.stays:
+            return None
+        answers = await self._nodes.ask({"applied": [tenant_id]})
+        return OneTenant(**_tenant(found, answers).model_dump(), nodes=asked(answers))
+
+    async def peers(self, tenant_id: TenantId, limit: int, after: int) -> Peers | None:
+        """Those whose addresses, as numbers, come after that one. None: nobody is in the tenant."""
+        stays = self._tenants.get(tenant_id).stays
+        if not stays:
+            return None
+        found = sorted((stay for stay in stays if _address(stay) > after), key=_address)
+        page = found[:limit]
+        answers = await self._nodes.ask({"stays": [stay.id for stay in page]})
+        at = {
+            presence["stay"]: (node, presence)
+            for node, answer in answers.answered.items()
+            for presence in answer.get("presences", ())
+        }
+        following = str(page[-1].peer.virtual_ip) if len(found) > limit else None
+        return Peers(
+            peers=[_peer(stay, *at.get(stay.id, (None, None))) for stay in page], next=following, nodes=asked(answers)
+        )
+
+    def _answer(self, question: Question) -> Answer:
+        """What this node says."""
+        answer: dict[str, Any] = {}
+        if "stays" in question:
+            found = self._presences.of_stays(StayId(str(stay)) for stay in question["stays"])
+            answer["presences"] = [asdict(presence) for presence in found]
+        if "applied" in question:
+            convergence = self._presences.convergence(TenantId(str(one)) for one in question["applied"])
+            answer["applied"] = {tenant_id: asdict(one) for tenant_id, one in convergence.items()}
+        return answer
+
+
+def asked(answers: Answers) -> NodesAsked:
+    return NodesAsked(answered=sorted(answers.answered), silent=list(answers.silent))
+
+
+def _address(stay: Stay) -> int:
+    return int(stay.peer.virtual_ip)
+
+
+def _tenant(tenant: "core.Tenant", answers: Answers) -> Tenant:
+    said: Iterable[dict[str, Any]] = [
+        answer["applied"][tenant.id] for answer in answers.answered.values() if tenant.id in answer.get("applied", {})
+    ]
+    behind = sorted((one for part in said for one in part["behind"]), key=lambda one: int(one["since"]))
+    return Tenant(
+        tenant=tenant.id,
+        revision=tenant.revision,
+        peers=len(tenant.stays),
+        applied=Applied(
+            by=sum(part["by"] for part in said),
+            of=sum(part["of"] for part in said),
+            behind=[BehindPeer(**{**one, "since": as_time(one["since"])}) for one in behind[:MOST_BEHIND]],
+        ),
+    )
+
+
+def _peer(stay: Stay, node: str | None, presence: dict[str, Any] | None) -> Peer:
+    peer = stay.peer
+    return Peer(
+        display_name=peer.display_name,
+        public_key=peer.public_key.text,
+        virtual_ip=str(peer.virtual_ip),
+        endpoints=list(map(str, peer.endpoints)),
+        proven=peer.proven,
+        protocol=None if presence is None else "v2" if presence["protocol"] == V2 else "v1",
+        node=node,
+        source=None if presence is None else presence["source"],
+        since=None if presence is None else as_time(presence["since"]),
+        applied=(presence["applied"] or None) if presence is not None else None,
+        invitation=stay.invitation or None,
+    )

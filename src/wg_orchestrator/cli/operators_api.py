@@ -1,0 +1,109 @@
+"""A client of the operators' API."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+from wg_orchestrator.cli.failure import fail
+
+_PATIENCE = 10.0
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_PAGE = 1000
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The token is for one place."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class OperatorsApi:
+    """Asks the API at a URL. Whatever fails ends the command, with one line and exit status 1."""
+
+    def __init__(self, url: str, token_file: Path | None) -> None:
+        """Raises BadParameter if that is no URL."""
+        try:
+            parts = urlsplit(url)
+            is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            is_sound &= (
+                not parts.query and not parts.fragment and url.isascii() and url.isprintable() and " " not in url
+            )
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            raise click.BadParameter("not like http://127.0.0.1:9100", param_hint="--admin")
+        self._url = url.rstrip("/")
+        self._headers = {"Accept": "application/json", **_authorization(token_file)}
+        self._opener = urllib.request.build_opener(_NoRedirects())
+
+    def get(self, *path: str, **query: str | int) -> dict[str, Any]:
+        return self._call("GET", path, query)
+
+    def post(self, *path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", path, body=body)
+
+    def delete(self, *path: str) -> None:
+        self._call("DELETE", path)
+
+    def all(self, name: str, *path: str) -> dict[str, Any]:
+        """All pages of a list, as one answer; `name` is what the list is called in it."""
+        answer = self.get(*path, limit=_PAGE)
+        while answer["next"] is not None:
+            page = self.get(*path, limit=_PAGE, after=answer["next"])
+            answer = {**page, name: answer[name] + page[name]}
+        return answer
+
+    def _call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        query: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        url = "/".join([self._url, "v1", *(quote(part, safe="") for part in path)])
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at.
+            f"{url}?{urlencode(query)}" if query else url,
+            None if body is None else json.dumps(body).encode(),
+            headers,
+            method=method,
+        )
+        try:
+            with self._opener.open(request, timeout=_PATIENCE) as response:
+                content = response.read(_LARGEST_ANSWER)
+            found: dict[str, Any] = json.loads(content) if content else {}
+        except urllib.error.HTTPError as error:
+            fail(f"refused: {_detail(error)} (HTTP {error.code})", 1)
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            fail(f"can't reach {self._url}: {getattr(reason, 'strerror', None) or reason}", 1)
+        except ValueError:
+            fail(f"{self._url} does not answer as an operators' API does", 1)
+        return found
+
+
+def _authorization(token_file: Path | None) -> dict[str, str]:
+    if token_file is None:
+        return {}
+    try:
+        with token_file.open() as file:
+            token = file.readline(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"can't read the token in {token_file}: {getattr(error, 'strerror', None) or 'it is no text'}", 1)
+    if not token or not token.isascii() or not token.isprintable():
+        fail(f"{token_file} has no token in its first line", 1)
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(65_536))["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return error.reason

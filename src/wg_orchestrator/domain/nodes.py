@@ -1,0 +1,53 @@
+"""The nodes of a service, as an operator sees them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
+
+Question: TypeAlias = Mapping[str, Any]
+Answer: TypeAlias = Mapping[str, Any]
+
+
+class NodeState(Enum):
+    UP = "up"
+    SILENT = "silent"
+    """It has not been heard of for a moment: it stands still, or is cut off."""
+    DOWN = "down"
+    """It has stopped, or has been silent for so long that its peers have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    state: NodeState
+    since: int
+    """When it was started, or when it was heard of last if it is not up, in seconds since 1970."""
+    peers: int
+    """How many peers are connected to it, as far as it has said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What nodes have said to a question."""
+
+    answered: dict[str, Answer] = field(default_factory=dict)
+    """By the names of the nodes."""
+    silent: tuple[str, ...] = ()
+    """Nodes that have not answered in time, and are not down."""
+
+
+class Nodes(Protocol):
+    """Asks all nodes of the service, this one too."""
+
+    def nodes(self) -> list[Node]:
+        """All that are known, in the order of their names."""
+        ...
+
+    async def ask(self, question: Question) -> Answers:
+        """Ask all nodes. A node that does not answer within a second is named, and not waited for."""
+        ...
+
+    def answer_with(self, answer: Callable[[Question], Answer], peers: Callable[[], int]) -> None:
+        """Answer questions by `answer`, which must not raise, and say that so many `peers` are connected here."""
+        ...
