@@ -7,18 +7,11 @@ import anyio
 import pytest
 
 from tests.builders import ACME, a_key
-from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
+from tests.grants import KEY_REVOKED, NOW, OFTEN, ONCE, REVOKED, TWICE
+from wg_orchestrator.domain.admission import Admitted, Revocation, RevocationId
 from wg_orchestrator.domain.errors import UsedUp
 from wg_orchestrator.domain.ports import AdmissionRecords
 from wg_orchestrator.domain.receipt import Report
-from wg_orchestrator.domain.stay import InvitationId
-
-NOW = 1_800_000_000
-ONCE = Grant(InvitationId("once"), uses=1, expires=NOW + 60)
-TWICE = Grant(InvitationId("a.b~c_d-e"), uses=2, expires=NOW + 60)
-OFTEN = Grant(InvitationId("often"), expires=NOW + 60)
-REVOKED = Revocation(RevocationId("r1"), InvitationId("once"), at=NOW)
-KEY_REVOKED = Revocation(RevocationId("r2"), public_key=a_key(1), tenant_id=ACME, at=NOW, until=NOW + 5)
 
 
 class AdmissionRecordsContract(ABC):

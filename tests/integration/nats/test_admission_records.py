@@ -5,15 +5,8 @@ import pytest
 
 from harness.nats_server import PATIENCE, NatsServer
 from tests.builders import ACME, a_key
-from tests.contracts.admission_records import (
-    KEY_REVOKED,
-    NOW,
-    ONCE,
-    REVOKED,
-    TWICE,
-    AdmissionRecordsContract,
-    Followed,
-)
+from tests.contracts.admission_records import AdmissionRecordsContract, Followed
+from tests.grants import KEY_REVOKED, NOW, ONCE, REVOKED, TWICE
 from tests.integration.nats.nodes import QUICK, a_stream, until
 from wg_orchestrator.adapters.nats.admission_records import NatsAdmissionRecords
 from wg_orchestrator.adapters.nats.connection import ConnectionOptions

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import ACME, GLOBEX, a_key, a_newcomer, a_peer
-from tests.contracts.admission_records import KEY_REVOKED, NOW, ONCE, REVOKED, TWICE
+from tests.builders import ACME, GLOBEX, a_key, a_newcomer, a_peer, at_once
+from tests.grants import KEY_REVOKED, NOW, ONCE, REVOKED, TWICE
 from wg_orchestrator.adapters.memory.admission_records import InMemoryAdmissionRecords
 from wg_orchestrator.domain.admission import OPEN, Admitted, Grant, Revocation, RevocationId, Revocations
 from wg_orchestrator.domain.admission_control import AdmissionControl
@@ -36,83 +36,83 @@ def control(records: InMemoryAdmissionRecords | None = None, clock: Clock | None
     return AdmissionControl(records or InMemoryAdmissionRecords(), clock or Clock())
 
 
-async def test_who_is_granted_nothing_in_particular_comes_in_as_it_is() -> None:
+def test_who_is_granted_nothing_in_particular_comes_in_as_it_is() -> None:
     newcomer = a_newcomer(1)
-    assert await control().enter(OPEN, ACME, newcomer) == (newcomer, False)
+    assert at_once(control().enter(OPEN, ACME, newcomer)) == (newcomer, False)
 
 
-async def test_a_newcomer_gets_the_name_the_invitation_and_the_end_that_it_was_granted() -> None:
+def test_a_newcomer_gets_the_name_the_invitation_and_the_end_that_it_was_granted() -> None:
     grant = replace(ONCE, display_name=DisplayName("printer"), stay=50)
-    newcomer, takes_use = await control().enter(grant, ACME, a_newcomer(1))
+    newcomer, takes_use = at_once(control().enter(grant, ACME, a_newcomer(1)))
     assert (newcomer.display_name, newcomer.invitation, newcomer.until) == ("printer", "once", NOW + 50)
     assert takes_use
 
 
-async def test_a_stay_counts_from_the_first_admission() -> None:
+def test_a_stay_counts_from_the_first_admission() -> None:
     records, clock = InMemoryAdmissionRecords(), Clock()
     grant, asked = replace(TWICE, stay=50), control(records, clock)
-    await asked.enter(grant, ACME, a_newcomer(1))
-    await asked.settle(grant, ACME, a_newcomer(1))
+    at_once(asked.enter(grant, ACME, a_newcomer(1)))
+    at_once(asked.settle(grant, ACME, a_newcomer(1)))
     clock.now += 40
-    newcomer, takes_use = await asked.enter(grant, ACME, a_newcomer(1))
+    newcomer, takes_use = at_once(asked.enter(grant, ACME, a_newcomer(1)))
     assert (newcomer.until, takes_use) == (NOW + 50, False)
     clock.now += 10
     with pytest.raises(StayOver):
-        await asked.enter(grant, ACME, a_newcomer(1))
+        at_once(asked.enter(grant, ACME, a_newcomer(1)))
 
 
-async def test_who_is_revoked_while_a_use_is_taken_is_refused_and_takes_none() -> None:
+def test_who_is_revoked_while_a_use_is_taken_is_refused_and_takes_none() -> None:
     records = RevokingRecords()
     with pytest.raises(Revoked):
-        await control(records).enter(ONCE, ACME, a_newcomer(1))
-    assert not await records.has_admitted(ONCE.invitation)
+        at_once(control(records).enter(ONCE, ACME, a_newcomer(1)))
+    assert not at_once(records.has_admitted(ONCE.invitation))
 
 
-async def test_who_is_revoked_takes_no_use() -> None:
+def test_who_is_revoked_takes_no_use() -> None:
     records = InMemoryAdmissionRecords()
     asked = control(records)
-    await records.revoke(KEY_REVOKED)
+    at_once(records.revoke(KEY_REVOKED))
     with pytest.raises(Revoked):
-        await asked.enter(ONCE, ACME, a_newcomer(1))
-    await asked.enter(ONCE, ACME, a_newcomer(2))
+        at_once(asked.enter(ONCE, ACME, a_newcomer(1)))
+    at_once(asked.enter(ONCE, ACME, a_newcomer(2)))
     with pytest.raises(UsedUp):
-        await asked.enter(ONCE, GLOBEX, a_newcomer(1))
+        at_once(asked.enter(ONCE, GLOBEX, a_newcomer(1)))
 
 
-async def test_nobody_is_let_in_while_it_is_not_known_what_is_revoked() -> None:
+def test_nobody_is_let_in_while_it_is_not_known_what_is_revoked() -> None:
     class Away(InMemoryAdmissionRecords):
         def is_ready(self) -> bool:
             return False
 
     for grant in (OPEN, ONCE):
         with pytest.raises(Unavailable):
-            await control(Away()).enter(grant, ACME, a_newcomer(1))
+            at_once(control(Away()).enter(grant, ACME, a_newcomer(1)))
 
 
-async def test_why_a_stay_has_to_end() -> None:
+def test_why_a_stay_has_to_end() -> None:
     records, clock = InMemoryAdmissionRecords(), Clock()
     asked = control(records, clock)
     stay = Stay(StayId("1"), ACME, a_peer(1), invitation=InvitationId("once"), until=NOW + 50)
     assert asked.end_of(stay) is None
     clock.now += 50
     assert asked.end_of(stay) is LeaveCause.STAY_OVER
-    await records.revoke(REVOKED)
+    at_once(records.revoke(REVOKED))
     assert asked.end_of(stay) is LeaveCause.REVOKED
     assert asked.end_of(replace(stay, invitation=InvitationId("other"), until=None)) is None
-    await records.withdraw(REVOKED.id)
+    at_once(records.withdraw(REVOKED.id))
     assert asked.end_of(stay) is LeaveCause.STAY_OVER
 
 
-async def test_a_revocation_is_over_when_its_time_is() -> None:
+def test_a_revocation_is_over_when_its_time_is() -> None:
     records, clock = InMemoryAdmissionRecords(), Clock()
     asked = control(records, clock)
-    await records.revoke(KEY_REVOKED)
+    at_once(records.revoke(KEY_REVOKED))
     stay = Stay(StayId("1"), ACME, a_peer(1))
     assert asked.end_of(stay) is LeaveCause.REVOKED
     assert asked.end_of(replace(stay, tenant_id=GLOBEX)) is None
     clock.now += 5
     assert asked.end_of(stay) is None
-    await asked.enter(OPEN, ACME, a_newcomer(1))
+    at_once(asked.enter(OPEN, ACME, a_newcomer(1)))
 
 
 def test_revocations_of_one_thing_are_each_their_own() -> None:

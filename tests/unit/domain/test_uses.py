@@ -1,6 +1,6 @@
 import pytest
 
-from tests.contracts.admission_records import NOW, OFTEN, ONCE
+from tests.grants import NOW, OFTEN, ONCE
 from wg_orchestrator.domain.errors import UsedUp
 from wg_orchestrator.domain.uses import MOST, Use, taken
 

@@ -1,7 +1,8 @@
 import pytest
 
 from tests.builders import ACME, a_key
-from tests.contracts.admission_records import NOW, OFTEN, AdmissionRecordsContract
+from tests.contracts.admission_records import AdmissionRecordsContract
+from tests.grants import NOW, OFTEN
 from wg_orchestrator.adapters.memory.admission_records import InMemoryAdmissionRecords
 from wg_orchestrator.domain.admission import Admitted
 from wg_orchestrator.domain.errors import UsedUp

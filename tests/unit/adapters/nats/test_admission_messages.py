@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tests.builders import ACME, a_key, a_peer
-from tests.contracts.admission_records import KEY_REVOKED, NOW, REVOKED
+from tests.grants import KEY_REVOKED, NOW, REVOKED
 from wg_orchestrator.adapters.nats import admission_messages as messages
 from wg_orchestrator.adapters.nats.claim import Claim, ClaimReader, encode
 from wg_orchestrator.adapters.nats.names import Unreadable

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.builders import ACME, a_key
-from tests.contracts.admission_records import KEY_REVOKED, NOW, ONCE, REVOKED
+from tests.grants import KEY_REVOKED, NOW, ONCE, REVOKED
 from wg_orchestrator.adapters.sqlite.admission_records import SqliteAdmissionRecords
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders import ACME, a_key
-from tests.contracts.admission_records import KEY_REVOKED, NOW, ONCE, REVOKED, AdmissionRecordsContract, Followed
+from tests.contracts.admission_records import AdmissionRecordsContract, Followed
+from tests.grants import KEY_REVOKED, NOW, ONCE, REVOKED
 from tests.unit.adapters.sqlite import holder
 from wg_orchestrator.adapters.sqlite.admission_records import SqliteAdmissionRecords
 from wg_orchestrator.domain.admission import Admitted

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from tests.builders import ACME, a_newcomer
-from tests.contracts.admission_records import KEY_REVOKED, NOW, REVOKED
+from tests.grants import KEY_REVOKED, NOW, REVOKED
 from tests.unit.adapters.websocket.test_sessions import House, MemoryConnection, turns
 from wg_orchestrator.adapters.websocket.arrival import Arrival
 from wg_orchestrator.adapters.websocket.evictions import Evictions
