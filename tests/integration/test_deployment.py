@@ -1,5 +1,6 @@
 """The files for the deployment, tested with the programs that read them, if these are installed."""
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,11 @@ import anyio
 import anyio.to_thread
 import httpx2
 import pytest
+import yaml
 
 from harness.cluster import free_ports
 from harness.nats_server import BINARY
-from tests.integration.service import PATIENCE, Client, Endpoint, join_message
+from tests.integration.service import PATIENCE, Client, Endpoint, join_message, running
 from tests.integration.test_cli import Command
 from wg_orchestrator.settings import Settings
 
@@ -47,6 +49,32 @@ def test_compose_takes_the_file(name: str) -> None:
         env={**os.environ, **NATS_ENVIRONMENT},
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+async def test_the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() -> None:
+    async with running(metrics_port=0) as service:
+        await Client.join(service, 1)
+        async with httpx2.AsyncClient() as client:
+            metrics = (await client.get(f"http://{service.metrics_address}/metrics")).text
+    # Of what was not counted yet, only the help is there.
+    there = set(re.findall(r"^# HELP (\w+) ", metrics, re.MULTILINE))
+    dashboard = json.loads((DOCKER / "monitoring" / "dashboard.json").read_text())
+    alerts = yaml.safe_load((DOCKER / "monitoring" / "alerts.yml").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
+    names = {name for expression in asked for name in re.findall(r"\b(?:wg_orchestrator|process)_\w+", expression)}
+    # A histogram's and a summary's series have names of their own.
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in names} <= there
+    assert len(dashboard["panels"]) == len({panel["title"] for panel in dashboard["panels"]}) == 12
+    reasons = {reason for expression in asked for reason in re.findall(r'(?:reason|outcome)=~"([^"]+)"', expression)}
+    source = "".join(path.read_text() for path in (DOCKER.parent / "src").rglob("*.py"))
+    assert {one for reason in reasons for one in reason.split("|") if f'"{one}"' not in source} == set()
+
+
+def test_what_compose_mounts_is_there() -> None:
+    for file in DOCKER.glob("*.yaml"):
+        for path in re.findall(r"\s(\./[\w./-]+):/", file.read_text()):
+            assert (DOCKER / path).is_file(), path
 
 
 def test_nats_takes_its_file() -> None:
