@@ -12,6 +12,7 @@ from wg_orchestrator.adapters.memory.nodes import OneNode
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.operators.api import OperatorsApi
+from wg_orchestrator.adapters.operators.events import EventLog
 from wg_orchestrator.adapters.operators.steering import Steering
 from wg_orchestrator.adapters.operators.view import View
 from wg_orchestrator.adapters.websocket.aim import AimRule
@@ -149,7 +150,9 @@ class Container(containers.DeclarativeContainer):
         telemetry=peer_telemetry,
     )
 
-    nats_nodes = providers.Singleton(optional_adapters.nats_nodes, settings, nats_timings)
+    nats_nodes = providers.Singleton(
+        optional_adapters.nats_nodes, settings, nats_tenants.provided.process, nats_timings
+    )
     nodes = providers.Selector(
         settings.provided.store, memory=providers.Singleton(OneNode, settings.provided.node), nats=nats_nodes
     )
@@ -160,6 +163,7 @@ class Container(containers.DeclarativeContainer):
         view=view,
         steering=providers.Singleton(Steering, service=membership, tenants=tenants, records=records),
         nodes=nodes,
+        events=providers.Factory(EventLog, tenants=tenants, nodes=nodes),
         hosts=settings.provided.admin_allowed_hosts,
         signing_key=settings.provided.invitation_signing_key,
     )

@@ -70,11 +70,11 @@ def nats_records(settings: Settings, timings: Timings = USUAL, may_be_made: bool
     return NatsAdmissionRecords(_nats_connection(settings), stream, timings)
 
 
-def nats_nodes(settings: Settings, timings: Timings) -> Any:
+def nats_nodes(settings: Settings, process: str, timings: Timings) -> Any:
     """NatsNodes."""
     from wg_orchestrator.adapters.nats.nodes import NatsNodes
 
-    return NatsNodes(settings.node, settings.nats_stream, _nats_connection(settings), timings)
+    return NatsNodes(settings.node, process, settings.nats_stream, _nats_connection(settings), timings)
 
 
 def invitations(settings: Settings, records: AdmissionRecords, telemetry: Telemetry) -> Admission:

@@ -41,6 +41,11 @@ class TenantRepositoryContract:
         assert {tenant.id for tenant in repository.all()} == {ACME, GLOBEX}
         assert all(repository.get(tenant.id) is tenant for tenant in repository.all())
 
+    async def test_an_era_has_a_name_and_goes_on(self, repository: TenantRepository) -> None:
+        era = repository.era
+        await come_and_go(repository, a_peer(1))
+        assert era == repository.era != ""
+
     async def test_an_event_changes_its_own_tenant_only(self, repository: TenantRepository) -> None:
         here, there = a_stay_in(repository, a_peer(1), ACME), a_stay_in(repository, a_peer(1), GLOBEX)
         await repository.commit(PeerJoined(here))

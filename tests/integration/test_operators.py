@@ -272,7 +272,7 @@ async def test_the_document_describes_every_answer(tmp_path: Path) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/v1/tenants", "/v1/tenants/{tenant}", "/v1/tenants/{tenant}/peers", "/v1/tenants/{tenant}/peers/{virtual_ip}",
-        "/v1/revocations", "/v1/revocations/{revocation}", "/v1/invitations", "/v1/nodes",
+        "/v1/revocations", "/v1/revocations/{revocation}", "/v1/invitations", "/v1/nodes", "/v1/events",
     }  # fmt: skip
     for path in document["paths"].values():
         for operation in path.values():

@@ -4,8 +4,9 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
@@ -13,6 +14,8 @@ import click
 from wg_orchestrator.cli.failure import fail
 
 _PATIENCE = 10.0
+_SILENCE = 30.0
+"""Seconds without a line after which a stream counts as lost: the API sends one every ten."""
 _LARGEST_ANSWER = 64 * 1024 * 1024
 _PAGE = 1000
 
@@ -22,6 +25,14 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+class Lost(Exception):
+    """There is no stream, or it is lost. Says why."""
+
+    def fail(self) -> NoReturn:
+        """End the command."""
+        fail(str(self), 1)
 
 
 class OperatorsApi:
@@ -52,6 +63,21 @@ class OperatorsApi:
     def delete(self, *path: str) -> None:
         self._call("DELETE", path)
 
+    def lines(self, *path: str, last_id: str, **query: str) -> Iterator[str]:
+        """The lines of a stream, for as long as it lasts. Raises Lost if there is none, or it is lost."""
+        request = self._request("GET", path, query, None)
+        request.add_header("Accept", "text/event-stream")
+        if last_id:
+            request.add_header("Last-Event-ID", last_id)
+        try:
+            with self._opener.open(request, timeout=_SILENCE) as response:
+                for line in response:
+                    yield line.decode(errors="replace").rstrip("\r\n")
+        except urllib.error.HTTPError as error:
+            raise Lost(f"refused: {_detail(error)} (HTTP {error.code})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Lost(self._unreachable(error)) from error
+
     def all(self, name: str, *path: str) -> dict[str, Any]:
         """All pages of a list, as one answer; `name` is what the list is called in it."""
         answer = self.get(*path, limit=_PAGE)
@@ -67,14 +93,7 @@ class OperatorsApi:
         query: dict[str, Any] | None = None,
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        url = "/".join([self._url, "v1", *(quote(part, safe="") for part in path)])
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
-        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at.
-            f"{url}?{urlencode(query)}" if query else url,
-            None if body is None else json.dumps(body).encode(),
-            headers,
-            method=method,
-        )
+        request = self._request(method, path, query, body)
         try:
             with self._opener.open(request, timeout=_PATIENCE) as response:
                 content = response.read(_LARGEST_ANSWER)
@@ -82,11 +101,26 @@ class OperatorsApi:
         except urllib.error.HTTPError as error:
             fail(f"refused: {_detail(error)} (HTTP {error.code})", 1)
         except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            fail(f"can't reach {self._url}: {getattr(reason, 'strerror', None) or reason}", 1)
+            fail(self._unreachable(error), 1)
         except ValueError:
             fail(f"{self._url} does not answer as an operators' API does", 1)
         return found
+
+    def _request(
+        self, method: str, path: tuple[str, ...], query: dict[str, Any] | None, body: dict[str, Any] | None
+    ) -> urllib.request.Request:
+        url = "/".join([self._url, "v1", *(quote(part, safe="") for part in path)])
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        return urllib.request.Request(  # noqa: S310 - the scheme was looked at.
+            f"{url}?{urlencode(query)}" if query else url,
+            None if body is None else json.dumps(body).encode(),
+            headers,
+            method=method,
+        )
+
+    def _unreachable(self, error: Exception) -> str:
+        reason = getattr(error, "reason", error)
+        return f"can't reach {self._url}: {getattr(reason, 'strerror', None) or reason}"
 
 
 def _authorization(token_file: Path | None) -> dict[str, str]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
+from wg_orchestrator.domain.stay import StayId
+
 Question: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = Mapping[str, Any]
 
@@ -42,6 +44,10 @@ class Nodes(Protocol):
 
     def nodes(self) -> list[Node]:
         """All that are known, in the order of their names."""
+        ...
+
+    def began(self, stay_id: StayId) -> str | None:
+        """The node that this stay began on; None: it is not known."""
         ...
 
     async def ask(self, question: Question) -> Answers:

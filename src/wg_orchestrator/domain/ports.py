@@ -27,6 +27,13 @@ class TenantRepository(Protocol):
         """
         ...
 
+    @property
+    def era(self) -> str:
+        """In which revisions are counted now. Two events of one tenant and one era, both numbered, have two revisions,
+        and on every node the same.
+        """
+        ...
+
     def all(self) -> Collection[Tenant]:
         """A copy of the list of all tenants that have peers."""
         ...

@@ -29,10 +29,10 @@ class _Part(uvicorn.Server):
 
 @asynccontextmanager
 async def serving_operators(
-    settings: OperatorSettings, app: ASGIApp, tls: ssl.SSLContext | None
+    settings: OperatorSettings, app: ASGIApp | None, tls: ssl.SSLContext | None
 ) -> AsyncIterator[str | None]:
     """Serve the API, and yield its `host:port`; None: it is not to be served. Raises CannotStart."""
-    if settings.admin_port is None:
+    if app is None or settings.admin_port is None:
         yield None
         return
     config = uvicorn.Config(

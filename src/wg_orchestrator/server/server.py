@@ -45,7 +45,9 @@ class Server(SignalledServer):
         self._settings = settings = container.settings()
         self._readiness, self._grace, self._telemetry = container.readiness(), container.grace(), container.telemetry()
         self._app = create_app(container)
-        self._operators = container.operators(token=operators_token(settings.admin_token_file)).guarded
+        # Only who is asked keeps a log of events.
+        token = operators_token(settings.admin_token_file)
+        self._operators = None if settings.admin_port is None else container.operators(token=token).guarded
         super().__init__(
             uvicorn.Config(
                 self._app,

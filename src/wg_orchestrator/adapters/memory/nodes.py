@@ -2,6 +2,7 @@ import time
 from collections.abc import Callable
 
 from wg_orchestrator.domain.nodes import Answer, Answers, Node, NodeState, Question
+from wg_orchestrator.domain.stay import StayId
 
 
 class OneNode:
@@ -15,6 +16,9 @@ class OneNode:
 
     def nodes(self) -> list[Node]:
         return [Node(self._name, NodeState.UP, self._since, self._peers())]
+
+    def began(self, stay_id: StayId) -> str | None:
+        return self._name
 
     async def ask(self, question: Question) -> Answers:
         return Answers({self._name: self._answer(question)})

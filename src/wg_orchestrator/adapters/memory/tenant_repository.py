@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from secrets import token_hex
 
 from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.ip_allocator import IPAllocator, Network
@@ -24,6 +25,7 @@ class InMemoryTenantRepository:
         self._stays = 0
         # One count for all tenants: a tenant that is forgotten and comes again goes on with higher ones.
         self._revision = 0
+        self.era = token_hex(8)
 
     def get(self, tenant_id: TenantId) -> Tenant:
         tenant = self._tenants.get(tenant_id)

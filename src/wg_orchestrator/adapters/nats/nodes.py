@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Any
 
 import anyio
@@ -13,8 +12,10 @@ from nats.aio.msg import Msg
 
 from wg_orchestrator.adapters.nats.background import Background
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
+from wg_orchestrator.adapters.nats.names import process_of
 from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 from wg_orchestrator.domain.nodes import Answer, Answers, Node, NodeState, Question
+from wg_orchestrator.domain.stay import StayId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
@@ -46,12 +47,15 @@ class NatsNodes:
     Nothing of this is stored. A node of which nothing was heard since this one has started is not known.
     """
 
-    def __init__(self, name: str, stream: str, connection: ConnectionOptions, timings: Timings = USUAL) -> None:
+    def __init__(
+        self, name: str, process: str, stream: str, connection: ConnectionOptions, timings: Timings = USUAL
+    ) -> None:
+        """`process` is what the ids of stays begin with that begin here."""
         self._name = name
         self._prefix = f"{stream}-nodes"
         self._connection = Connection(connection, timings)
         self._timings = timings
-        self._process = token_hex(8)
+        self._process = process
         self._since = int(time.time())
         self._seen: dict[str, _Seen] = {}
         self._answer: Callable[[Question], Answer] = lambda _: {}
@@ -73,6 +77,12 @@ class NatsNodes:
             since = seen.since if state is NodeState.UP else seen.heard_at
             found.append(Node(name, state, since, 0 if state is NodeState.DOWN else seen.peers))
         return sorted(found, key=lambda node: node.name)
+
+    def began(self, stay_id: StayId) -> str | None:
+        process = process_of(stay_id)
+        if process == self._process:
+            return self._name
+        return next((name for name, seen in self._seen.items() if seen.process == process), None)
 
     async def ask(self, question: Question) -> Answers:
         self._questions += 1

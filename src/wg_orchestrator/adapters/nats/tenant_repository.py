@@ -78,6 +78,16 @@ class NatsTenantRepository:
     def get(self, tenant_id: TenantId) -> Tenant:
         return self._tenants.get(tenant_id)
 
+    @property
+    def era(self) -> str:
+        epoch = self._ledger.epoch
+        return "none" if epoch is None else epoch.name
+
+    @property
+    def process(self) -> str:
+        """The name of this process, with which the ids of the stays begin that begin here."""
+        return self._process
+
     def all(self) -> list[Tenant]:
         return self._tenants.all()
 

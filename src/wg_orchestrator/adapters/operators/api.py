@@ -2,11 +2,13 @@ from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Response
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.operators import models
-from wg_orchestrator.adapters.operators.guard import Guard, safe_headers
+from wg_orchestrator.adapters.operators.events import EventLog
+from wg_orchestrator.adapters.operators.guard import Guard
 from wg_orchestrator.adapters.operators.models import as_time
 from wg_orchestrator.adapters.operators.problems import MEDIA_TYPE, Problem, handle_problems
 from wg_orchestrator.adapters.operators.steering import Steering
@@ -17,6 +19,11 @@ from wg_orchestrator.domain.nodes import Nodes
 from wg_orchestrator.domain.peer import parse_display_name
 from wg_orchestrator.domain.receipt import Receipt
 from wg_orchestrator.domain.tenant_id import TenantId
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
 
 _Tenant = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~-]{1,64}$", examples=["acme"])]
 _Revocation = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~-]{1,64}$", examples=["8d1f0c2a9b7d4e11"])]
@@ -40,6 +47,7 @@ class OperatorsApi:
         view: View,
         steering: Steering,
         nodes: Nodes,
+        events: EventLog,
         hosts: frozenset[str],
         token: str | None,
         signing_key: FilePath | None,
@@ -50,6 +58,7 @@ class OperatorsApi:
         self._view = view
         self._steering = steering
         self._nodes = nodes
+        self._events = events
         self._signing_key = signing_key
         app = FastAPI(
             title="wg-orchestrator: operators",
@@ -63,12 +72,6 @@ class OperatorsApi:
         )
         handle_problems(app)
         app.include_router(self._routes())
-
-        @app.middleware("http")
-        async def safe(request: Any, call_next: Any) -> Any:
-            response = await call_next(request)
-            response.headers.update(safe_headers())
-            return response
 
         self.app = app
         self.guarded = Guard(app, hosts, token)
@@ -86,6 +89,10 @@ class OperatorsApi:
         delete("/revocations/{revocation}", status_code=204, responses=_problems(404, 422, 503))(self.withdraw)
         post("/invitations", status_code=201, responses=_problems(409, 422))(self.invite)
         get("/nodes", responses=_problems())(self.nodes)
+        stream: dict[int | str, dict[str, Any]] = {
+            200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
+        }
+        get("/events", response_class=EventStream, responses=stream | _problems(422))(self.events)
         return router
 
     async def tenants(self, limit: _Limit = 100, after: _After = "") -> models.Tenants:
@@ -154,6 +161,16 @@ class OperatorsApi:
             raise HTTPException(409, "the service's --invitation-signing-key can't be used") from error
         made = sign(key, TenantId(wanted.tenant), name, wanted.uses, wanted.expires, wanted.stay)
         return models.InvitationMade(id=made[0], token=made[1])
+
+    async def events(
+        self,
+        tenant: Annotated[
+            str | None, Query(pattern=r"^[A-Za-z0-9._~-]{1,64}$", description="of this one alone")
+        ] = None,
+        last_event_id: Annotated[str | None, Header(max_length=200, description="go on after this one")] = None,
+    ) -> EventStream:
+        """What happens, as server-sent events: joined, updated, left, resumed; and gap, where some may be missing."""
+        return EventStream(self._events.read(last_event_id, tenant))
 
     async def nodes(self) -> models.AllNodes:
         """The nodes of the service, as far as they are known."""

@@ -5,18 +5,19 @@ import hmac
 import secrets
 from collections.abc import Iterable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_orchestrator.adapters.operators.problems import problem
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_SAFE = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_SAFE: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+"""Of every answer: a browser is to keep nothing, load nothing, and show it in no frame."""
 
 
 class Guard:
@@ -36,17 +37,23 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_SAFE]
+            await send(message)
+
         headers: Headers = scope["headers"]
         hosts, origins = _values(headers, b"host"), _values(headers, b"origin")
         if len(hosts) != 1 or host_name(hosts[0]) not in self._hosts:
-            await problem(421, "the Host is none of the service's names")(scope, receive, send)
+            await problem(421, "the Host is none of the service's names")(scope, receive, send_safely)
         elif any(origin != f"{scope['scheme']}://{hosts[0]}" for origin in origins):
-            await problem(403, "the Origin is not the service's own")(scope, receive, send)
+            await problem(403, "the Origin is not the service's own")(scope, receive, send_safely)
         elif not self._has_token(headers):
             challenge = {"www-authenticate": "Bearer"}
-            await problem(401, "a bearer token is needed", challenge)(scope, receive, send)
+            await problem(401, "a bearer token is needed", challenge)(scope, receive, send_safely)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_safely)
 
     def _has_token(self, headers: Headers) -> bool:
         if self._digest is None:
@@ -66,8 +73,3 @@ def _digest(token: bytes) -> bytes:
 
 def _values(headers: Headers, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in headers if key == name]
-
-
-def safe_headers() -> dict[str, str]:
-    """Headers of every answer: a browser is to keep nothing, load nothing, and show it in no frame."""
-    return dict(_SAFE)
