@@ -355,7 +355,7 @@ async def revocation(console: Console, folder: Path, count: int, tries: int) -> 
         took = max(one.applied_at for one in peers) - began
         console.print(
             f"revoked: {receipt['put_out']} of {len(peers)} peers over three nodes; {took:.2f} s from the start of the "
-            f"command until the last peer had applied it; receipt {json.dumps(receipt)} after {time.time() - began:.1f} s"
+            f"command until the last peer had applied it; after {time.time() - began:.1f} s: {json.dumps(receipt)}"
         )
         answers = await tried(cluster, tokens[0], inviter, per_invitation, tries)
         console.print(f"{tries} tries of those who were revoked, over kills, restarts and NATS away: {answers}")

@@ -96,8 +96,7 @@ class Evictions:
                 if self._control.end_of(stay) is not None:
                     self._put_out_soon(stay)
             case PeerLeft():
-                if event.cause is LeaveCause.REVOKED:
-                    self._receipts.left(committed)
+                self._receipts.left(committed, event.cause is LeaveCause.REVOKED)
             case PeerUpdated() | PeerResumed():
                 pass
             case _:

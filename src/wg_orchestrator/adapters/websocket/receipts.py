@@ -74,11 +74,11 @@ class Receipts:
         for one in self._open:
             one.put_out += one.revocation.covers(stay)
 
-    def left(self, committed: Committed) -> None:
-        """A stay has ended because of some revocation."""
+    def left(self, committed: Committed, is_revoked: bool) -> None:
+        """A stay has ended. `is_revoked`: because of some revocation."""
         stay = committed.event.stay
         for one in self._open:
-            if stay.id in one.waiting or one.revocation.covers(stay):
+            if stay.id in one.waiting or (is_revoked and one.revocation.covers(stay)):
                 one.waiting.discard(stay.id)
                 one.revisions[stay.tenant_id] = committed.revision
 

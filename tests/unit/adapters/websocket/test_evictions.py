@@ -15,6 +15,7 @@ from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
 from wg_orchestrator.domain.admission import Grant
 from wg_orchestrator.domain.admission_control import AdmissionControl
 from wg_orchestrator.domain.stay import InvitationId
+from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
 from wg_orchestrator.telemetry.telemetry import Telemetry
 from wg_orchestrator.wire.close_codes import PUT_OUT_BY_OPERATOR, STAY_OVER
 from wg_orchestrator.wire.close_codes import REVOKED as CLOSED_REVOKED
@@ -107,6 +108,20 @@ async def test_what_fails_is_tried_again() -> None:
         house.tenants.commit = fails_once  # type: ignore[method-assign, assignment]
         await house.records.revoke(REVOKED)
         await turns(lambda: connection.closed_with == CLOSED_REVOKED)
+
+
+async def test_a_receipt_waits_for_nobody_who_has_left_by_itself() -> None:
+    house = GuardedHouse()
+    async with house.guarded():
+        first, second = await house.come(1, BY_IT), await house.come(2, BY_IT)
+        house.tenants.may_commit.clear()
+        await house.records.revoke(REVOKED)  # Nobody can be put out now.
+        first.end(Close(1000, CLOSED_BY_PEER))
+        house.tenants.may_commit.set()
+        await turns(lambda: second.closed_with == CLOSED_REVOKED and not house.tenants.get(ACME).stays)
+        while not (said := await house.records.reports(REVOKED.id)) or said[0].since is None:
+            await asyncio.sleep(0.01)
+        assert said[0].put_out <= 2
 
 
 def test_only_who_was_put_out_by_an_operator_may_come_back() -> None:
