@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import ACME, a_key
 from tests.grants import KEY_REVOKED, NOW, OFTEN, ONCE, REVOKED, TWICE
-from wg_orchestrator.domain.admission import Admitted, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Admitted, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.errors import UsedUp
 from wg_orchestrator.domain.ports import AdmissionRecords
 from wg_orchestrator.domain.receipt import Report
@@ -95,6 +95,23 @@ class AdmissionRecordsContract(ABC):
     async def test_uses_of_one_invitation_are_not_anothers(self, records: AdmissionRecords) -> None:
         await records.take(ONCE, ACME, a_key(1), NOW)
         assert await records.take(TWICE, ACME, a_key(1), NOW + 1) == Admitted(NOW + 1, is_settled=False)
+
+    async def test_invitations_are_known_once_they_are_noted_or_somebody_has_come_by_them(
+        self, records: AdmissionRecords, others: AdmissionRecords
+    ) -> None:
+        assert await records.invitations() == []
+        await records.note(ONCE, ACME)
+        await records.note(ONCE, ACME)
+        for number in (1, 2):
+            await records.take(TWICE, ACME, a_key(number), NOW)
+            await records.take(OFTEN, ACME, a_key(number), NOW)
+        await records.give_back(TWICE, ACME, a_key(2))
+        await records.note(OFTEN, ACME)
+        assert await others.invitations() == [
+            InvitationUse(TWICE.invitation, ACME, None, 2, 1, NOW + 60),
+            InvitationUse(OFTEN.invitation, ACME, None, None, 2, NOW + 60),
+            InvitationUse(ONCE.invitation, ACME, None, 1, 0, NOW + 60),
+        ]
 
     async def test_revocations_are_told_to_who_follows_and_to_who_begins_to(
         self, records: AdmissionRecords, others: AdmissionRecords

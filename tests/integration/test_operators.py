@@ -197,6 +197,23 @@ async def test_invitations_are_made_if_there_is_a_key(tmp_path: Path) -> None:
         assert [one.peer.display_name for one in service.container.tenants().get("acme").stays] == ["printer"]
         (peer,) = (await api.get("/v1/tenants/acme/peers")).json()["peers"]
         assert peer["invitation"] == made.json()["id"]
+        unused = (await api.post("/v1/invitations", json={"tenant": "globex"})).json()["id"]
+        await api.post("/v1/revocations", json={"invitation": unused})
+        listed = {one["id"]: one for one in (await api.get("/v1/invitations")).json()["invitations"]}
+        assert set(listed) == {peer["invitation"], unused}
+        used = listed[peer["invitation"]]
+        assert (used["tenant"], used["name"], used["uses"], used["used"], used["revoked"]) == (
+            "acme",
+            "printer",
+            1,
+            1,
+            False,
+        )
+        assert (listed[unused]["uses"], listed[unused]["used"], listed[unused]["revoked"]) == (None, 0, True)
+        shown = await command(
+            "invitations", "--admin", str(api.base_url), "--admin-token-file", "token", folder=tmp_path
+        )
+        assert "1 of 1" in shown.stdout, shown.stderr
         for body in ({}, {"tenant": "a b"}, {"tenant": "acme", "uses": 0}, {"tenant": "acme", "name": ""}):
             await problem(api, "POST", "/v1/invitations", 422, json=body)
         await watcher.leave()

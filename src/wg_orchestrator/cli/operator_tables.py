@@ -48,6 +48,25 @@ def show_peers(admin: str, token_file: Path | None, tenant: str, as_json: bool) 
     _print(columns, rows, answer)
 
 
+def show_invitations(admin: str, token_file: Path | None, as_json: bool) -> None:
+    answer = OperatorsApi(admin, token_file).all("invitations", "invitations")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    rows = [
+        [
+            one["id"],
+            one["tenant"],
+            one["name"] or "",
+            f"{one['used']} of {one['uses'] or 'any'}",
+            one["expires"],
+            "revoked" if one["revoked"] else "",
+        ]
+        for one in answer["invitations"]
+    ]
+    _print(["id", "tenant", "name", "used", "expires", ""], rows, answer)
+
+
 def kick_peer(admin: str, token_file: Path | None, tenant: str, address: str, as_json: bool) -> None:
     OperatorsApi(admin, token_file).delete("tenants", tenant, "peers", address)
     click.echo("{}" if as_json else f"{visible(address)} is out of {visible(tenant)}; it may come back")

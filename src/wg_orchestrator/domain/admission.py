@@ -43,6 +43,21 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationUse:
+    """An invitation that is known: somebody has come by it, or it was made here."""
+
+    id: InvitationId
+    tenant_id: TenantId
+    display_name: str | None
+    uses: int | None
+    """How many keys may come by it; None is any number."""
+    used: int
+    """How many have a use of it."""
+    expires: int
+    """When no new key comes by it any more, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
     """Whoever has come in by this invitation, or has this public key, is out, and stays out."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Admitted, Grant, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.events import Committed, MembershipEvent
 from wg_orchestrator.domain.peer import PublicKey
@@ -158,6 +158,14 @@ class AdmissionRecords(Protocol):
 
     async def give_back(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
         """The key was not welcomed: another one may have the use, if the key has no other join under way."""
+        ...
+
+    async def note(self, grant: Grant, tenant_id: TenantId) -> None:
+        """Know of the grant's invitation from now on, though nobody has come by it yet."""
+        ...
+
+    async def invitations(self) -> list[InvitationUse]:
+        """All that are known, in the order of their ids."""
         ...
 
     async def has_admitted(self, invitation: InvitationId) -> bool:

@@ -1,7 +1,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 
-from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Admitted, Grant, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.receipt import Report
 from wg_orchestrator.domain.stay import InvitationId
@@ -23,6 +23,7 @@ class InMemoryAdmissionRecords:
         self._uses: defaultdict[InvitationId, dict[PublicKey, Use]] = defaultdict(dict)
         # In the order in which they came.
         self._keys: dict[tuple[InvitationId, PublicKey], None] = {}
+        self._invitations: dict[InvitationId, tuple[Grant, TenantId]] = {}
         self._revocations: dict[RevocationId, Revocation] = {}
         self._reports: defaultdict[RevocationId, dict[str, Report]] = defaultdict(dict)
         self._followers: list[Callable[[RevocationId, Revocation | None], None]] = []
@@ -35,6 +36,7 @@ class InMemoryAdmissionRecords:
         use = taken(grant, uses.get(key), len(uses), now)
         self._uses[grant.invitation][key] = use
         self._keys[grant.invitation, key] = None
+        self._invitations[grant.invitation] = grant, tenant_id
         if len(self._keys) > self._most:
             self._forget(*next(iter(self._keys)))
         return Admitted(use.since, use.is_settled)
@@ -49,6 +51,24 @@ class InMemoryAdmissionRecords:
             self._uses[grant.invitation][key] = left
         else:
             self._forget(grant.invitation, key)
+
+    async def note(self, grant: Grant, tenant_id: TenantId) -> None:
+        self._invitations.setdefault(grant.invitation, (grant, tenant_id))
+        if len(self._invitations) > self._most:
+            self._invitations.pop(next(iter(self._invitations)))
+
+    async def invitations(self) -> list[InvitationUse]:
+        return [
+            InvitationUse(
+                invitation,
+                tenant_id,
+                grant.display_name,
+                grant.uses,
+                len(self._uses.get(invitation, ())),
+                int(grant.expires),
+            )
+            for invitation, (grant, tenant_id) in sorted(self._invitations.items())
+        ]
 
     async def has_admitted(self, invitation: InvitationId) -> bool:
         return invitation in self._uses
@@ -80,6 +100,7 @@ class InMemoryAdmissionRecords:
         del self._keys[invitation, key], self._uses[invitation][key]
         if not self._uses[invitation]:
             del self._uses[invitation]
+            self._invitations.pop(invitation, None)
 
     def _tell(self, revocation_id: RevocationId, revocation: Revocation | None) -> None:
         for follower in self._followers:

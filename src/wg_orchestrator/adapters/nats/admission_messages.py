@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wg_orchestrator.adapters.nats.names import Unreadable
-from wg_orchestrator.domain.admission import Grant, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Grant, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.errors import MembershipError
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.receipt import Report
-from wg_orchestrator.domain.stay import NO_INVITATION, parse_invitation_id
+from wg_orchestrator.domain.stay import NO_INVITATION, InvitationId, parse_invitation_id
 from wg_orchestrator.domain.tenant_id import TenantId, parse_tenant_id
 from wg_orchestrator.domain.uses import Use
 
@@ -91,9 +91,9 @@ def read_report(payload: bytes) -> Report | None:
     return Report(str(node), *numbers, since)
 
 
-def first_count(grant: Grant, tenant_id: TenantId) -> bytes:
-    """What is said of an invitation when its first use is taken."""
-    fields = {"used": 1, "tenant": tenant_id, "name": grant.display_name, "uses": grant.uses}
+def first_count(grant: Grant, tenant_id: TenantId, used: int = 1) -> bytes:
+    """What is said of an invitation when it is heard of first."""
+    fields = {"used": used, "tenant": tenant_id, "name": grant.display_name, "uses": grant.uses}
     return _to_json({**fields, "expires": int(grant.expires)}).encode()
 
 
@@ -108,6 +108,17 @@ def read_count(payload: bytes) -> int:
     if type(used) is not int:
         raise Unreadable("no count of uses")
     return used
+
+
+def read_invitation(invitation: InvitationId, payload: bytes) -> InvitationUse:
+    """Raises Unreadable."""
+    fields = _object(payload)
+    name, uses, used, expires = (fields.get(one) for one in ("name", "uses", "used", "expires"))
+    if type(used) is not int or type(expires) is not int or type(uses) not in (int, type(None)):
+        raise Unreadable("no invitation")
+    if not isinstance(name, str | None) or not isinstance(fields.get("tenant"), str):
+        raise Unreadable("no invitation")
+    return InvitationUse(invitation, TenantId(fields["tenant"]), name, uses, used, expires)
 
 
 def _object(payload: bytes) -> dict[str, Any]:

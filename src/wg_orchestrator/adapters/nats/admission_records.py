@@ -17,7 +17,7 @@ from wg_orchestrator.adapters.nats.stream import StoreUnusable, Stream
 from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 from wg_orchestrator.adapters.nats.use_counts import UseCounts
-from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Admitted, Grant, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.receipt import Report
@@ -87,6 +87,12 @@ class NatsAdmissionRecords:
 
     async def give_back(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
         await self._ask(lambda: self._uses.change(grant, tenant_id, key, lambda use, _: use and use.given_back()))
+
+    async def note(self, grant: Grant, tenant_id: TenantId) -> None:
+        await self._ask(lambda: self._uses.note(grant, tenant_id))
+
+    async def invitations(self) -> list[InvitationUse]:
+        return await self._ask(self._uses.invitations)
 
     async def has_admitted(self, invitation: InvitationId) -> bool:
         async def ask() -> bool:

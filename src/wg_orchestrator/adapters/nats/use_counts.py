@@ -1,5 +1,7 @@
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import anyio
@@ -9,7 +11,7 @@ from wg_orchestrator.adapters.nats.admission_messages import Stored
 from wg_orchestrator.adapters.nats.connection import NotHeard
 from wg_orchestrator.adapters.nats.stream import Entry, Refused, Stream
 from wg_orchestrator.adapters.nats.timings import Timings
-from wg_orchestrator.domain.admission import Grant
+from wg_orchestrator.domain.admission import Grant, InvitationUse
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.stay import InvitationId
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -36,6 +38,8 @@ class UseCounts:
         self._locks: WeakValueDictionary[InvitationId, asyncio.Lock] = WeakValueDictionary()
         # Uses that were stored here last, so that they need not be asked for to be changed again.
         self._pending: dict[str, Stored] = {}
+        # Invitations that there is a message of.
+        self._noted: set[InvitationId] = set()
 
     async def change(
         self,
@@ -53,6 +57,29 @@ class UseCounts:
             return await self._change(grant, tenant_id, key, change)
         async with self._locks.setdefault(grant.invitation, asyncio.Lock()):
             return await self._change(grant, tenant_id, key, change)
+
+    async def note(self, grant: Grant, tenant_id: TenantId) -> None:
+        """Have a message of the invitation, if there is none."""
+        subject = self._stream.subjects.of("use", grant.invitation)
+        with suppress(Refused):
+            await self._stream.publish([Entry(subject, messages.first_count(grant, tenant_id, used=0), 0)])
+        if len(self._noted) >= _MOST_PENDING:
+            self._noted.clear()
+        self._noted.add(grant.invitation)
+
+    async def invitations(self) -> list[InvitationUse]:
+        """Those that there is a message of. Of one for any number of keys, the messages of its keys are counted."""
+        subjects = self._stream.subjects
+        found = []
+        for subject in await self._stream.subjects_with_messages(subjects.of("use", "*")):
+            _, payload = await self._stream.last(subject)
+            invitation = InvitationId(subjects.split(subject)[1].replace("=", "."))
+            use = messages.read_invitation(invitation, payload)
+            if use.uses is None:
+                keys = await self._stream.subjects_with_messages(subjects.of("key", invitation, "*"))
+                use = replace(use, used=len(keys))
+            found.append(use)
+        return sorted(found, key=lambda use: use.id)
 
     async def _change(
         self,
@@ -72,6 +99,8 @@ class UseCounts:
             use = change(stored.use, messages.read_count(counted))
             if use == stored.use:
                 return use
+            if counting is None and grant.invitation not in self._noted:
+                await self.note(grant, tenant_id)
             entries = []
             if counting is not None and (use is None) != (stored.use is None):
                 count = _changed(counted, grant, tenant_id, -1 if use is None else 1)

@@ -1,3 +1,4 @@
+import time
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -12,13 +13,17 @@ from wg_orchestrator.adapters.operators.guard import Guard
 from wg_orchestrator.adapters.operators.models import as_time
 from wg_orchestrator.adapters.operators.problems import MEDIA_TYPE, Problem, handle_problems
 from wg_orchestrator.adapters.operators.steering import Steering
-from wg_orchestrator.adapters.operators.view import View
-from wg_orchestrator.domain.admission import Revocation, RevocationId
+from wg_orchestrator.adapters.operators.view import View, asked
+from wg_orchestrator.domain.admission import Grant, Revocation, RevocationId
 from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidPublicKey
 from wg_orchestrator.domain.nodes import Nodes
 from wg_orchestrator.domain.peer import parse_display_name
 from wg_orchestrator.domain.receipt import Receipt
+from wg_orchestrator.domain.stay import InvitationId
 from wg_orchestrator.domain.tenant_id import TenantId
+
+_LATEST = 253_402_300_799
+"""The last second that RFC 3339 has a name for."""
 
 
 class EventStream(StreamingResponse):
@@ -87,7 +92,8 @@ class OperatorsApi:
         post("/revocations", status_code=201, responses=_problems(422, 503))(self.revoke)
         get("/revocations/{revocation}", responses=_problems(404, 422, 503))(self.revocation)
         delete("/revocations/{revocation}", status_code=204, responses=_problems(404, 422, 503))(self.withdraw)
-        post("/invitations", status_code=201, responses=_problems(409, 422))(self.invite)
+        get("/invitations", responses=_problems(422, 503))(self.invitations)
+        post("/invitations", status_code=201, responses=_problems(409, 422, 503))(self.invite)
         get("/nodes", responses=_problems())(self.nodes)
         stream: dict[int | str, dict[str, Any]] = {
             200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
@@ -124,7 +130,7 @@ class OperatorsApi:
         found = [one for one in self._steering.revocations() if one.id > after]
         page = found[:limit]
         following = page[-1].id if len(found) > limit else None
-        nodes = models.NodesAsked(answered=sorted((await self._nodes.ask({})).answered), silent=[])
+        nodes = asked(await self._nodes.ask({}))
         return models.Revocations(revocations=[_revocation(one) for one in page], next=following, nodes=nodes)
 
     async def revoke(self, wanted: models.NewRevocation) -> models.Receipt:
@@ -159,8 +165,31 @@ class OperatorsApi:
             raise HTTPException(422, str(error)) from error
         except (OSError, BadKey) as error:
             raise HTTPException(409, "the service's --invitation-signing-key can't be used") from error
-        made = sign(key, TenantId(wanted.tenant), name, wanted.uses, wanted.expires, wanted.stay)
-        return models.InvitationMade(id=made[0], token=made[1])
+        tenant_id = TenantId(wanted.tenant)
+        invitation, token = sign(key, tenant_id, name, wanted.uses, wanted.expires, wanted.stay)
+        expires = int(time.time()) + wanted.expires
+        grant = Grant(InvitationId(invitation), name, wanted.uses, wanted.stay, expires)
+        await self._steering.made(grant, tenant_id)
+        return models.InvitationMade(id=invitation, token=token)
+
+    async def invitations(self, limit: _Limit = 100, after: _After = "") -> models.Invitations:
+        """The invitations that somebody has come by, or that were made here."""
+        found = [one for one in await self._steering.invitations() if one[0].id > after]
+        page = found[:limit]
+        following = page[-1][0].id if len(found) > limit else None
+        listed = [
+            models.Invitation(
+                id=use.id,
+                tenant=use.tenant_id,
+                name=use.display_name,
+                uses=use.uses,
+                used=use.used,
+                expires=as_time(min(use.expires, _LATEST)),
+                revoked=is_revoked,
+            )
+            for use, is_revoked in page
+        ]
+        return models.Invitations(invitations=listed, next=following, nodes=asked(await self._nodes.ask({})))
 
     async def events(
         self,

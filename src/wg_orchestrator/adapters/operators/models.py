@@ -118,6 +118,21 @@ class Revocations(Said):
     next: str | None
 
 
+class Invitation(BaseModel):
+    id: str = Field(examples=["5f0c0f2a9b7d4e11"])
+    tenant: str = Field(examples=["acme"])
+    name: str | None
+    uses: int | None = Field(description="keys that may come by it; null is any number", examples=[1])
+    used: int = Field(examples=[1])
+    expires: Time
+    revoked: bool
+
+
+class Invitations(Said):
+    invitations: list[Invitation]
+    next: str | None
+
+
 class NewInvitation(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 

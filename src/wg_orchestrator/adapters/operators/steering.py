@@ -2,7 +2,7 @@ import time
 from secrets import token_hex
 
 from wg_orchestrator.adapters.operators.models import NewRevocation
-from wg_orchestrator.domain.admission import Revocation, RevocationId, Revocations
+from wg_orchestrator.domain.admission import Grant, InvitationUse, Revocation, RevocationId, Revocations
 from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.peer import PublicKey, VirtualIP
@@ -31,6 +31,16 @@ class Steering:
                 await self._service.put_out(tenant_id, stay.peer.public_key, LeaveCause.PUT_OUT)
                 return True
         return False
+
+    async def made(self, grant: Grant, tenant_id: TenantId) -> None:
+        """Know of an invitation that was made. Raises Unavailable."""
+        await self._records.note(grant, tenant_id)
+
+    async def invitations(self) -> list[tuple[InvitationUse, bool]]:
+        """Those that are known, in the order of their ids, and whether each is revoked. Raises Unavailable."""
+        now = time.time()
+        revoked = {one.invitation for one in self._revocations if not one.is_over(now)}
+        return [(use, use.id in revoked) for use in await self._records.invitations()]
 
     def revocations(self) -> list[Revocation]:
         """All, in the order of their ids."""

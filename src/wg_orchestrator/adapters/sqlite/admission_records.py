@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wg_orchestrator.adapters.sqlite.database import Database, opened
-from wg_orchestrator.domain.admission import Admitted, Grant, Revocation, RevocationId
+from wg_orchestrator.domain.admission import Admitted, Grant, InvitationUse, Revocation, RevocationId
 from wg_orchestrator.domain.errors import Unavailable
 from wg_orchestrator.domain.peer import PublicKey
 from wg_orchestrator.domain.receipt import Report
@@ -94,6 +94,12 @@ class SqliteAdmissionRecords:
 
         await self._database.ask(work, linger=linger)
 
+    async def note(self, grant: Grant, tenant_id: TenantId) -> None:
+        await self._database.ask(lambda connection: _know(connection, grant, tenant_id))
+
+    async def invitations(self) -> list[InvitationUse]:
+        return await self._database.ask(read_invitations)
+
     async def has_admitted(self, invitation: InvitationId) -> bool:
         found = "SELECT EXISTS (SELECT 1 FROM uses WHERE invitation = ?)"
         return await self._database.ask(lambda one: bool(one.execute(found, (invitation,)).fetchone()[0]))
@@ -176,6 +182,18 @@ def _count(connection: sqlite3.Connection, grant: Grant, tenant_id: TenantId) ->
         "INSERT INTO invitations VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (id) DO UPDATE SET used = used + 1",
         (grant.invitation, tenant_id, grant.display_name, grant.uses, int(grant.expires)),
     )
+
+
+def _know(connection: sqlite3.Connection, grant: Grant, tenant_id: TenantId) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO invitations VALUES (?, ?, ?, ?, 0, ?)",
+        (grant.invitation, tenant_id, grant.display_name, grant.uses, int(grant.expires)),
+    )
+
+
+def read_invitations(connection: sqlite3.Connection) -> list[InvitationUse]:
+    rows = connection.execute("SELECT id, tenant, name, uses, used, expires FROM invitations ORDER BY id")
+    return [InvitationUse(InvitationId(row[0]), TenantId(row[1]), *row[2:]) for row in rows]
 
 
 def put_revocation(connection: sqlite3.Connection, revocation: Revocation) -> None:
