@@ -1,6 +1,8 @@
 """Every setting has a range. A value beyond it stops the start with one line; at both ends the service runs."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +128,19 @@ def test_what_is_of_a_wrong_kind_is_refused_in_one_line(name: str) -> None:
         assert name in refused(**{name: value})
 
 
+def not_started(*options: str) -> str:
+    """The one line that says why a service does not start. It is a process of its own, as it sets up its logging."""
+    command = [sys.executable, "-m", "wg_orchestrator", "serve", "--port", "0", *options]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1), ended
+    return ended.stderr.removeprefix("wg-orchestrator: ")
+
+
 @pytest.mark.parametrize("content", [None, "", "\nsecond", "a b", "\xff"])
 def test_a_file_without_a_token_for_operators_is_one_line(content: str | None) -> None:
     if content is not None:
         Path("token").write_bytes(content.encode("latin-1"))
-    command = ["serve", "--port", "0", "--admin-port", "0", "--admin-token-file", "token"]
-    result = click.testing.CliRunner().invoke(main, command)
-    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
-    assert "token" in result.output
+    assert "token" in not_started("--admin-port", "0", "--admin-token-file", "token")
 
 
 def test_operators_elsewhere_need_a_token() -> None:
@@ -149,16 +156,12 @@ def test_a_state_file_is_for_one_node() -> None:
 def test_a_file_without_keys_for_invitations_is_one_line(content: str | None) -> None:
     if content is not None:
         Path("keys").write_text(content)
-    result = click.testing.CliRunner().invoke(main, ["serve", "--port", "0", "--invitation-keys", "keys"])
-    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
-    assert result.output.startswith("wg-orchestrator: can't use the invitation keys in keys: ")
+    assert not_started("--invitation-keys", "keys").startswith("can't use the invitation keys in keys: ")
 
 
 def test_a_state_file_that_is_none_is_one_line() -> None:
     Path("state").write_text("something else\n" * 1000)
-    result = click.testing.CliRunner().invoke(main, ["serve", "--port", "0", "--state", "state"])
-    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
-    assert result.output.startswith("wg-orchestrator: can't use the state file state: ")
+    assert not_started("--state", "state").startswith("can't use the state file state: ")
 
 
 def test_a_key_for_nats_needs_its_certificate(tmp_path: Path) -> None:
