@@ -64,7 +64,11 @@ def test_a_late_leave_of_an_earlier_turn_does_not_end_the_stay() -> None:
     assert watcher.seen[-1] == Left(stay.peer)
 
 
-@pytest.mark.parametrize(("key", "secret"), [(2, "another"), (2, ""), (1, SECRET), (3, SECRET)])
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [(2, "another"), (2, ""), (1, SECRET), (3, SECRET)],
+    ids=["another secret", "no secret", "another's key", "an absent key"],
+)
 def test_a_peer_with_another_secret_or_another_key_does_not_resume(key: int, secret: str) -> None:
     service, peer = a_service(), Subscriber()
     at_once(service.join(ACME, a_newcomer(1), Subscriber()))

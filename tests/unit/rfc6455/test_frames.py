@@ -105,6 +105,7 @@ def test_fragments_become_one_message_and_control_frames_come_between() -> None:
         (client_frame(Opcode.TEXT, b"x" * 4000, fin=False) + client_frame(Opcode.CONTINUATION, b"y" * 97), 1009),
         (b"\x82\xff" + b"\xff" * 8, 1009),  # announces 2^64 - 1 bytes
     ],
+    ids=range(11),
 )
 def test_a_frame_that_must_not_be_is_a_violation(data: bytes, code: int) -> None:
     with pytest.raises(Violation) as violation:

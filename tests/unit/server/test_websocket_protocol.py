@@ -371,7 +371,11 @@ async def test_what_came_with_the_join_message_does_not_keep_a_peer_from_being_r
     assert transport.reading
 
 
-@pytest.mark.parametrize("answer", [b"", client_frame(Opcode.PONG, b"\0\0\0\0"), client_frame(Opcode.TEXT, b"alive")])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", client_frame(Opcode.PONG, b"\0\0\0\0"), client_frame(Opcode.TEXT, b"alive")],
+    ids=["nothing", "another pong", "a message"],
+)
 async def test_a_ping_that_is_not_answered_ends_the_connection(answer: bytes) -> None:
     protocol, transport, application = await joined(ping_interval=0.0, ping_timeout=0.0)
     protocol.data_received(answer)
@@ -391,6 +395,7 @@ async def test_a_ping_that_is_not_answered_ends_the_connection(answer: bytes) ->
         (b"\xff\xff", close_frame(1002, "unknown frame type")),
         (client_frame(Opcode.TEXT, b"x") * 101, close_frame(1008, "policy")),
     ],
+    ids=["close", "close with a reason", "binary", "no text", "too big", "no frame", "too many"],
 )
 async def test_what_ends_a_connection_is_answered_and_told_once(data: bytes, answer: bytes) -> None:
     protocol, transport, application = await joined()
