@@ -27,8 +27,8 @@ demo: install ## Show a service, and a few peers that join and leave, on one scr
 network: install ## Show machines in public and behind two NATs that ping each other (Linux, root)
 	@exec $(BIN)/python -m harness.network_demo $(NETWORK)
 
-test: install ## Run all tests
-	$(BIN)/pytest
+test: install ## Run all tests, some at a time
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: $(VENV)/.bench ## Measure it and other servers that do the same job (more than an hour; BENCH=… for a part)
 	$(BIN)/python -m bench $(BENCH)
