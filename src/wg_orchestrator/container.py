@@ -13,6 +13,7 @@ from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepo
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.adapters.operators.api import OperatorsApi
 from wg_orchestrator.adapters.operators.events import EventLog
+from wg_orchestrator.adapters.operators.recorder import Recorder
 from wg_orchestrator.adapters.operators.steering import Steering
 from wg_orchestrator.adapters.operators.view import View
 from wg_orchestrator.adapters.websocket.aim import AimRule
@@ -156,7 +157,15 @@ class Container(containers.DeclarativeContainer):
     nodes = providers.Selector(
         settings.provided.store, memory=providers.Singleton(OneNode, settings.provided.node), nats=nats_nodes
     )
-    view = providers.Singleton(View, tenants=tenants, nodes=nodes, presences=sessions.provided.connected)
+    sqlite_history = providers.Singleton(optional_adapters.sqlite_history, sqlite_records, settings.provided.audit_days)
+    nats_history = providers.Singleton(optional_adapters.nats_history, settings, nats_tenants, nats_timings)
+    history = providers.Selector(
+        settings.provided.records, memory=providers.Object(None), sqlite=sqlite_history, nats=nats_history
+    )
+    recorder = providers.Singleton(Recorder, history=history, tenants=tenants, nodes=nodes)
+    view = providers.Singleton(
+        View, tenants=tenants, nodes=nodes, presences=sessions.provided.connected, history=history
+    )
     """What operators see. It also answers what other nodes ask."""
     operators = providers.Factory(
         OperatorsApi,
@@ -195,6 +204,13 @@ class Container(containers.DeclarativeContainer):
         either=admission.provided.running.call(),
     )
     """The context manager within which credentials can be checked. Each call makes a new one."""
+    recording = providers.Selector(
+        settings.provided.records,
+        memory=providers.Factory(nullcontext),
+        sqlite=recorder.provided.running.call(),
+        nats=recorder.provided.running.call(),
+    )
+    """The context manager within which joins and leaves are written down. Each call makes a new one."""
     neighbours = providers.Selector(
         settings.provided.store, memory=providers.Factory(nullcontext), nats=nats_nodes.provided.running.call()
     )
@@ -203,6 +219,7 @@ class Container(containers.DeclarativeContainer):
         store,
         remembering,
         neighbours,
+        recording,
         rendezvous,
         admitting,
         sessions.provided.running.call(),

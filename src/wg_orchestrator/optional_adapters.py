@@ -70,6 +70,21 @@ def nats_records(settings: Settings, timings: Timings = USUAL, may_be_made: bool
     return NatsAdmissionRecords(_nats_connection(settings), stream, timings)
 
 
+def sqlite_history(records: Any, days: int) -> Any:
+    """SqliteHistory, in the file of SqliteAdmissionRecords."""
+    from wg_orchestrator.adapters.sqlite.history import SqliteHistory
+
+    return SqliteHistory(records.database, days)
+
+
+def nats_history(settings: Settings, tenants: Any, timings: Timings) -> Any:
+    """NatsHistory."""
+    from wg_orchestrator.adapters.nats.history import NatsHistory
+
+    connection, stream = _nats_connection(settings), _nats_stream(settings)
+    return NatsHistory(connection, stream, settings.audit_days, tenants, tenants.is_ready, timings)
+
+
 def nats_nodes(settings: Settings, process: str, timings: Timings) -> Any:
     """NatsNodes."""
     from wg_orchestrator.adapters.nats.nodes import NatsNodes

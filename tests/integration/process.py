@@ -44,6 +44,17 @@ class ServiceProcess(Endpoint):
         """The lines of the output that are not log lines: a traceback, a warning of the interpreter, a forged line."""
         return [line for line in self.log().splitlines() if not _LINE.match(line)]
 
+    def admin_url(self) -> str:
+        """Where the operators' API is."""
+        found = re.search(r" admin=(https?://\S+)", self.log())
+        assert found is not None, self.log()
+        return found[1]
+
+    def kill(self) -> None:
+        """As the kernel does when there is no memory left."""
+        self._process.kill()
+        self._process.wait()
+
     def is_alive(self) -> bool:
         return self._process.poll() is None
 

@@ -127,6 +127,7 @@ WHO_THINKS_OF_EVENTS = {
     "adapters/nats/expecting.py",
     "adapters/nats/commits.py",
     "adapters/operators/events.py",
+    "adapters/operators/recorder.py",
     "adapters/websocket/channel.py",
     "adapters/websocket/evictions.py",
     "adapters/websocket/lane.py",

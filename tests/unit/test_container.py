@@ -28,6 +28,6 @@ def test_what_has_to_run_and_what_readiness_requires_is_named_for_each_store(
 ) -> None:
     container = Container(settings=providers.Object(Settings(**options)))
     services = container.services()
-    assert len(services) == 7
+    assert len(services) == 8
     assert all(isinstance(service, AbstractAsyncContextManager) for service in services)
     assert len(container.readiness()._requirements) == requirements

@@ -5,8 +5,8 @@ from importlib import import_module
 import click
 
 _COMMANDS = (
-    "demo", "down", "events", "invitations", "invite", "join", "keygen", "kick", "peers", "ping-all", "revoke", "serve",
-    "status", "tenants", "unit", "up",
+    "demo", "down", "events", "history", "invitations", "invite", "join", "keygen", "kick", "peers", "ping-all",
+    "revoke", "serve", "status", "tenants", "unit", "up",
 )  # fmt: skip
 """Each is a function of that name in a module of that name beside this one."""
 

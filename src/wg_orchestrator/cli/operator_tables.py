@@ -67,6 +67,19 @@ def show_invitations(admin: str, token_file: Path | None, as_json: bool) -> None
     _print(["id", "tenant", "name", "used", "expires", ""], rows, answer)
 
 
+def show_history(admin: str, token_file: Path | None, tenant: str, address: str, at: str | None, as_json: bool) -> None:
+    query = {"virtual_ip": address, **({} if at is None else {"at": at})}
+    answer = OperatorsApi(admin, token_file).all("holders", "tenants", tenant, "history", **query)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    rows = [
+        [one["from"], one["to"] or "", one["display_name"], one["public_key"], one["cause"] or ""]
+        for one in answer["holders"]
+    ]
+    _print(["from", "to", "name", "public key", "cause"], rows, answer)
+
+
 def kick_peer(admin: str, token_file: Path | None, tenant: str, address: str, as_json: bool) -> None:
     OperatorsApi(admin, token_file).delete("tenants", tenant, "peers", address)
     click.echo("{}" if as_json else f"{visible(address)} is out of {visible(tenant)}; it may come back")

@@ -78,11 +78,11 @@ class OperatorsApi:
         except (OSError, http.client.HTTPException) as error:
             raise Lost(self._unreachable(error)) from error
 
-    def all(self, name: str, *path: str) -> dict[str, Any]:
+    def all(self, name: str, *path: str, **query: str) -> dict[str, Any]:
         """All pages of a list, as one answer; `name` is what the list is called in it."""
-        answer = self.get(*path, limit=_PAGE)
+        answer = self.get(*path, limit=_PAGE, **query)
         while answer["next"] is not None:
-            page = self.get(*path, limit=_PAGE, after=answer["next"])
+            page = self.get(*path, limit=_PAGE, after=answer["next"], **query)
             answer = {**page, name: answer[name] + page[name]}
         return answer
 

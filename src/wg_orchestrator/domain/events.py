@@ -10,6 +10,8 @@ class LeaveCause(Enum):
 
     LEFT = "left"
     """The peer's connection has ended."""
+    GRACE = "grace"
+    """Its connection was lost, and it has not come back within its grace."""
     LOST = "lost"
     """Its node was lost, or its place went to another: the peer may still be connected, and may come back."""
     SUPERSEDED = "superseded"
@@ -24,7 +26,7 @@ class LeaveCause(Enum):
     @property
     def is_of_key(self) -> bool:
         """Whether every stay of the key is over by it, and not only the one that is known to whoever says so."""
-        return self not in (LeaveCause.LEFT, LeaveCause.LOST)
+        return self not in (LeaveCause.LEFT, LeaveCause.GRACE, LeaveCause.LOST)
 
 
 @dataclass(frozen=True, slots=True)

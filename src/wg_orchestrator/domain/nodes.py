@@ -50,6 +50,10 @@ class Nodes(Protocol):
         """The node that this stay began on; None: it is not known."""
         ...
 
+    def is_recorded_here(self, stay_id: StayId) -> bool:
+        """Whether this node has to write down what happens to it: it began here, or on a node that is not up."""
+        ...
+
     async def ask(self, question: Question) -> Answers:
         """Ask all nodes. A node that does not answer within a second is named, and not waited for."""
         ...

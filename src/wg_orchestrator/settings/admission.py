@@ -28,8 +28,8 @@ class AdmissionSettings(BaseModel):
     )
     state: Path | None = Field(
         None,
-        description="SQLite file that remembers who has come in by which invitation, and what is revoked; on many "
-        "nodes NATS does; unless set, that ends with the process",
+        description="SQLite file that remembers who has come in by which invitation, what is revoked, and who held "
+        "which address; on many nodes NATS does; unless set, that ends with the process",
     )
     node_name: str | None = Field(
         None,

@@ -27,6 +27,9 @@ class OperatorSettings(BaseModel):
         frozenset(),
         description="host names that operators reach it by, comma-separated, without ports, besides this machine's own",
     )
+    audit_days: int = Field(
+        30, ge=1, le=3650, description="days for which it is remembered who held an address, with state or nats_url"
+    )
     invitation_signing_key: Path | None = Field(
         None,
         description="file with the private key that operators' invitations are signed with; unless set, it makes none",

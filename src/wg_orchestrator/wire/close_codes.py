@@ -50,6 +50,7 @@ REFUSALS: dict[type[errors.MembershipError], Close] = {
 
 PUT_OUT: dict[LeaveCause, Close] = {
     LeaveCause.LEFT: TRY_AGAIN_LATER,
+    LeaveCause.GRACE: TRY_AGAIN_LATER,
     LeaveCause.LOST: TRY_AGAIN_LATER,
     LeaveCause.SUPERSEDED: SUPERSEDED,
     LeaveCause.REVOKED: REVOKED,

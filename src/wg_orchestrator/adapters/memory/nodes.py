@@ -20,6 +20,9 @@ class OneNode:
     def began(self, stay_id: StayId) -> str | None:
         return self._name
 
+    def is_recorded_here(self, stay_id: StayId) -> bool:
+        return True
+
     async def ask(self, question: Question) -> Answers:
         return Answers({self._name: self._answer(question)})
 

@@ -81,7 +81,7 @@ class Claim:
         now: wherever that was, it is over.
         """
         is_later = self.sequence > earlier.sequence and self.peer.public_key == earlier.peer.public_key
-        has_left = self.cause is LeaveCause.LEFT and earlier.stay.has_session
+        has_left = self.cause in (LeaveCause.LEFT, LeaveCause.GRACE) and earlier.stay.has_session
         return is_later and self.node == "" and (has_left or self.cause.is_of_key)
 
     def vacated(self) -> "Claim":
@@ -112,6 +112,8 @@ def encode(claim: Claim) -> bytes:
             fields["until"] = stay.until
         if stay.has_session:
             fields.update(digest=base64.b64encode(stay.session).decode(), turn=stay.turn)
+    elif claim.cause is LeaveCause.GRACE:
+        fields["away"] = True  # To a node that does not know this, the peer has left.
     elif claim.cause is not LeaveCause.LEFT:
         fields["cause"] = claim.cause.value
     return _to_json(fields).encode()
@@ -146,7 +148,7 @@ class ClaimReader:
             fields = _from_json(payload.decode())
             name, key = fields["name"], fields["key"]
             node, stay_id = fields.get("node", ""), fields.get("session", "")
-            cause = _CAUSES[fields.get("cause", LeaveCause.LEFT.value)]
+            cause = _CAUSES[fields.get("cause", LeaveCause.GRACE.value if "away" in fields else LeaveCause.LEFT.value)]
             endpoints = tuple(map(_read_endpoint, fields.get("endpoints", ())))
             is_proven = fields.get("proven", False)
             address_held = self._address(address)

@@ -84,6 +84,15 @@ class NatsNodes:
             return self._name
         return next((name for name, seen in self._seen.items() if seen.process == process), None)
 
+    def is_recorded_here(self, stay_id: StayId) -> bool:
+        process = process_of(stay_id)
+        if process == self._process:
+            return True
+        now = time.monotonic()
+        return not any(
+            seen.process == process and self._state(seen, now) is NodeState.UP for seen in self._seen.values()
+        )
+
     async def ask(self, question: Question) -> Answers:
         self._questions += 1
         number = f"{self._process}.{self._questions}"

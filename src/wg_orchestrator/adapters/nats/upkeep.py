@@ -14,6 +14,7 @@ from wg_orchestrator.adapters.nats.states import State
 from wg_orchestrator.adapters.nats.stream import Refused, StoreUnusable
 from wg_orchestrator.adapters.nats.timings import Timings
 from wg_orchestrator.domain.errors import Conflict
+from wg_orchestrator.domain.events import LeaveCause
 
 logger = structlog.get_logger("wg_orchestrator.nats")
 
@@ -60,7 +61,7 @@ class Upkeep:
             if node is not None
         ]
         work += [partial(self._claims.vacate, claim, claim.cause) for claim in self._ledger.claims_in(State.GHOST)]
-        work += [partial(self._claims.vacate, claim) for claim in self._grace_is_over()]
+        work += [partial(self._claims.vacate, claim, LeaveCause.GRACE) for claim in self._grace_is_over()]
         work += [partial(self._claims.vacate_key, claim) for claim in self._ledger.covered_keys()]
         return work
 

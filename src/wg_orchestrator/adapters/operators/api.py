@@ -1,39 +1,30 @@
-import time
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from wg_orchestrator import __version__
 from wg_orchestrator.adapters.operators import models
 from wg_orchestrator.adapters.operators.events import EventLog
 from wg_orchestrator.adapters.operators.guard import Guard
+from wg_orchestrator.adapters.operators.inviting import Inviting
 from wg_orchestrator.adapters.operators.models import as_time
+from wg_orchestrator.adapters.operators.parameters import After, Limit, RevocationName, Tenant
 from wg_orchestrator.adapters.operators.problems import MEDIA_TYPE, Problem, handle_problems
 from wg_orchestrator.adapters.operators.steering import Steering
 from wg_orchestrator.adapters.operators.view import View, asked
-from wg_orchestrator.domain.admission import Grant, Revocation, RevocationId
-from wg_orchestrator.domain.errors import InvalidDisplayName, InvalidPublicKey
+from wg_orchestrator.domain.admission import Revocation, RevocationId
+from wg_orchestrator.domain.errors import InvalidPublicKey
 from wg_orchestrator.domain.nodes import Nodes
-from wg_orchestrator.domain.peer import parse_display_name
 from wg_orchestrator.domain.receipt import Receipt
-from wg_orchestrator.domain.stay import InvitationId
 from wg_orchestrator.domain.tenant_id import TenantId
-
-_LATEST = 253_402_300_799
-"""The last second that RFC 3339 has a name for."""
 
 
 class EventStream(StreamingResponse):
     media_type = "text/event-stream"
-
-
-_Tenant = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~-]{1,64}$", examples=["acme"])]
-_Revocation = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~-]{1,64}$", examples=["8d1f0c2a9b7d4e11"])]
-_Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
-_After = Annotated[str, Query(max_length=128, description="the `next` of the answer before")]
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -64,7 +55,7 @@ class OperatorsApi:
         self._steering = steering
         self._nodes = nodes
         self._events = events
-        self._signing_key = signing_key
+        self._inviting = Inviting(steering, nodes, signing_key)
         app = FastAPI(
             title="wg-orchestrator: operators",
             version=__version__,
@@ -92,8 +83,9 @@ class OperatorsApi:
         post("/revocations", status_code=201, responses=_problems(422, 503))(self.revoke)
         get("/revocations/{revocation}", responses=_problems(404, 422, 503))(self.revocation)
         delete("/revocations/{revocation}", status_code=204, responses=_problems(404, 422, 503))(self.withdraw)
-        get("/invitations", responses=_problems(422, 503))(self.invitations)
-        post("/invitations", status_code=201, responses=_problems(409, 422, 503))(self.invite)
+        get("/invitations", responses=_problems(422, 503))(self._inviting.invitations)
+        post("/invitations", status_code=201, responses=_problems(409, 422, 503))(self._inviting.invite)
+        get("/tenants/{tenant}/history", responses=_problems(409, 422, 503))(self.history)
         get("/nodes", responses=_problems())(self.nodes)
         stream: dict[int | str, dict[str, Any]] = {
             200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
@@ -101,31 +93,50 @@ class OperatorsApi:
         get("/events", response_class=EventStream, responses=stream | _problems(422))(self.events)
         return router
 
-    async def tenants(self, limit: _Limit = 100, after: _After = "") -> models.Tenants:
+    async def tenants(self, limit: Limit = 100, after: After = "") -> models.Tenants:
         """The tenants that have peers, in the order of their names."""
         return await self._view.tenants(limit, after)
 
-    async def tenant(self, tenant: _Tenant) -> models.OneTenant:
+    async def tenant(self, tenant: Tenant) -> models.OneTenant:
         """One of them."""
         found = await self._view.tenant(TenantId(tenant))
         if found is None:
             raise HTTPException(404, "nobody is in that tenant")
         return found
 
-    async def peers(self, tenant: _Tenant, limit: _Limit = 100, after: _After = "") -> models.Peers:
+    async def peers(self, tenant: Tenant, limit: Limit = 100, after: After = "") -> models.Peers:
         """The peers of a tenant, in the order of their addresses."""
         found = await self._view.peers(TenantId(tenant), limit, int(_address(after, 422)) if after else -1)
         if found is None:
             raise HTTPException(404, "nobody is in that tenant")
         return found
 
-    async def put_out(self, tenant: _Tenant, virtual_ip: str) -> Response:
+    async def history(
+        self,
+        tenant: Tenant,
+        virtual_ip: Annotated[str, Query(max_length=45, examples=["100.64.0.7"])],
+        at: Annotated[
+            datetime | None, Query(description="who held it then, in RFC 3339", examples=["2026-11-27T10:00:00Z"])
+        ] = None,
+        limit: Limit = 100,
+        after: After = "",
+    ) -> models.Holders:
+        """Who held an address, the earliest first."""
+        if at is not None and at.tzinfo is None:
+            raise HTTPException(422, "query.at: a time without a time zone")
+        moment = None if at is None else at.timestamp()
+        found = await self._view.history(TenantId(tenant), _address(virtual_ip, 422), moment, limit, after)
+        if found is None:
+            raise HTTPException(409, "the service keeps no history: it has no --state and no --nats-url")
+        return found
+
+    async def put_out(self, tenant: Tenant, virtual_ip: str) -> Response:
         """Put out a peer. It may come back."""
         if not await self._steering.put_out(TenantId(tenant), _address(virtual_ip, 404)):
             raise HTTPException(404, "there is no such peer")
         return Response(status_code=204)
 
-    async def revocations(self, limit: _Limit = 100, after: _After = "") -> models.Revocations:
+    async def revocations(self, limit: Limit = 100, after: After = "") -> models.Revocations:
         """The revocations, in the order of their ids."""
         found = [one for one in self._steering.revocations() if one.id > after]
         page = found[:limit]
@@ -140,56 +151,17 @@ class OperatorsApi:
         except (ValueError, InvalidPublicKey) as error:
             raise HTTPException(422, str(error)) from error
 
-    async def revocation(self, revocation: _Revocation) -> models.Receipt:
+    async def revocation(self, revocation: RevocationName) -> models.Receipt:
         """What has become of a revocation so far."""
         if not self._steering.is_known(RevocationId(revocation)):
             raise HTTPException(404, "there is no such revocation")
         return _receipt(await self._steering.receipt(RevocationId(revocation)))
 
-    async def withdraw(self, revocation: _Revocation) -> Response:
+    async def withdraw(self, revocation: RevocationName) -> Response:
         """Take a revocation back: from now on, they may come in again."""
         if not await self._steering.withdraw(RevocationId(revocation)):
             raise HTTPException(404, "there is no such revocation")
         return Response(status_code=204)
-
-    async def invite(self, wanted: models.NewInvitation) -> models.InvitationMade:
-        """Make an invitation. Its token is shown this once."""
-        if self._signing_key is None:
-            raise HTTPException(409, "the service makes no invitations: it has no --invitation-signing-key")
-        from wg_orchestrator.wire.signing import BadKey, read_key, sign  # Loaded only by a service that signs.
-
-        try:
-            name = None if wanted.name is None else parse_display_name(wanted.name)
-            key = read_key(self._signing_key)
-        except InvalidDisplayName as error:
-            raise HTTPException(422, str(error)) from error
-        except (OSError, BadKey) as error:
-            raise HTTPException(409, "the service's --invitation-signing-key can't be used") from error
-        tenant_id = TenantId(wanted.tenant)
-        invitation, token = sign(key, tenant_id, name, wanted.uses, wanted.expires, wanted.stay)
-        expires = int(time.time()) + wanted.expires
-        grant = Grant(InvitationId(invitation), name, wanted.uses, wanted.stay, expires)
-        await self._steering.made(grant, tenant_id)
-        return models.InvitationMade(id=invitation, token=token)
-
-    async def invitations(self, limit: _Limit = 100, after: _After = "") -> models.Invitations:
-        """The invitations that somebody has come by, or that were made here."""
-        found = [one for one in await self._steering.invitations() if one[0].id > after]
-        page = found[:limit]
-        following = page[-1][0].id if len(found) > limit else None
-        listed = [
-            models.Invitation(
-                id=use.id,
-                tenant=use.tenant_id,
-                name=use.display_name,
-                uses=use.uses,
-                used=use.used,
-                expires=as_time(min(use.expires, _LATEST)),
-                revoked=is_revoked,
-            )
-            for use, is_revoked in page
-        ]
-        return models.Invitations(invitations=listed, next=following, nodes=asked(await self._nodes.ask({})))
 
     async def events(
         self,

@@ -17,6 +17,12 @@ def as_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def as_exact_time(seconds: float) -> str:
+    """With milliseconds."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class NodesAsked(BaseModel):
     """Whose answers are in this one."""
 
@@ -77,6 +83,24 @@ class Peer(BaseModel):
 
 class Peers(Said):
     peers: list[Peer]
+    next: str | None
+
+
+class Holder(BaseModel):
+    """Who held an address."""
+
+    public_key: str = Field(examples=["zSZiFU5tdrKyuS5wwMrDzPU0+bdOtbiYGexQkIPQChA="])
+    display_name: str = Field(description="with which it came in", examples=["laptop"])
+    virtual_ip: str = Field(examples=["100.64.0.3"])
+    since: Time = Field(alias="from")
+    to: Time | None = Field(description="null: it holds it still")
+    cause: str | None = Field(description="why it ended", examples=["left"])
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class Holders(Said):
+    holders: list[Holder]
     next: str | None
 
 

@@ -7,16 +7,21 @@ from typing import Any
 from wg_orchestrator.adapters.operators.models import (
     Applied,
     BehindPeer,
+    Holder,
+    Holders,
     NodesAsked,
     OneTenant,
     Peer,
     Peers,
     Tenant,
     Tenants,
+    as_exact_time,
     as_time,
 )
 from wg_orchestrator.domain import tenant as core
+from wg_orchestrator.domain.history import History, Holding
 from wg_orchestrator.domain.nodes import Answer, Answers, Nodes, Question
+from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.domain.presence import MOST_BEHIND, Presences
 from wg_orchestrator.domain.stay import Stay, StayId
@@ -27,8 +32,12 @@ from wg_orchestrator.wire.subprotocol import V2
 class View:
     """Answers questions about tenants and peers, for all nodes."""
 
-    def __init__(self, tenants: TenantRepository, nodes: Nodes, presences: Presences) -> None:
+    def __init__(
+        self, tenants: TenantRepository, nodes: Nodes, presences: Presences, history: History | None = None
+    ) -> None:
+        """Without a `history`, it is not known who held an address before."""
         self._tenants = tenants
+        self._history = history
         self._nodes = nodes
         self._presences = presences
         nodes.answer_with(self._answer, presences.count)
@@ -67,6 +76,19 @@ class View:
             peers=[_peer(stay, *at.get(stay.id, (None, None))) for stay in page], next=following, nodes=asked(answers)
         )
 
+    async def history(
+        self, tenant_id: TenantId, address: VirtualIP, at: float | None, limit: int, after: str
+    ) -> Holders | None:
+        """Who held the address, or held it `at` a moment. None: that is not known at all. Raises Unavailable."""
+        if self._history is None:
+            return None
+        holdings = await self._history.holdings(tenant_id, address)
+        found = [one for one in holdings if one.covers(at) and _cursor(one) > after]
+        page = found[:limit]
+        following = _cursor(page[-1]) if len(found) > limit else None
+        holders = [_holder(one, str(address)) for one in page]
+        return Holders(holders=holders, next=following, nodes=asked(await self._nodes.ask({})))
+
     def _answer(self, question: Question) -> Answer:
         """What this node says."""
         answer: dict[str, Any] = {}
@@ -85,6 +107,22 @@ def asked(answers: Answers) -> NodesAsked:
 
 def _address(stay: Stay) -> int:
     return int(stay.peer.virtual_ip)
+
+
+def _cursor(holding: Holding) -> str:
+    """Its place in the order, as a text that sorts like it."""
+    return f"{int(holding.since * 1000):015}:{holding.stay}"
+
+
+def _holder(holding: Holding, address: str) -> Holder:
+    return Holder(
+        public_key=holding.public_key,
+        display_name=holding.display_name,
+        virtual_ip=address,
+        since=as_exact_time(holding.since),
+        to=None if holding.until is None else as_exact_time(holding.until),
+        cause=holding.cause,
+    )
 
 
 def _tenant(tenant: "core.Tenant", answers: Answers) -> Tenant:

@@ -28,7 +28,7 @@ class SqliteAdmissionRecords:
         """Raises Unusable."""
         self._connection = opened(path)
         self._version = -1
-        self._database = Database(self._connection, self._look)
+        self.database = self._database = Database(self._connection, self._look)
         self._revocations: dict[RevocationId, Revocation] = {}
         self._found: dict[RevocationId, Revocation] | None = None
         """Revocations as another process has left them, which nobody here was told of yet."""

@@ -38,6 +38,14 @@ CREATE TABLE IF NOT EXISTS reports (
     put_out INTEGER NOT NULL, of INTEGER NOT NULL, by INTEGER NOT NULL, since INTEGER,
     PRIMARY KEY (revocation, node)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS holdings (
+    tenant TEXT NOT NULL, address TEXT NOT NULL, since INTEGER NOT NULL, stay TEXT NOT NULL,
+    public_key TEXT NOT NULL, display_name TEXT NOT NULL, until INTEGER, cause TEXT,
+    PRIMARY KEY (tenant, address, since, stay)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS open_holdings ON holdings (tenant, address, stay) WHERE until IS NULL;
+CREATE INDEX IF NOT EXISTS ended_holdings ON holdings (until) WHERE until IS NOT NULL;
+CREATE TABLE IF NOT EXISTS signs (name TEXT NOT NULL PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 _VERSION = 1
 """Of the tables, in `PRAGMA user_version`."""

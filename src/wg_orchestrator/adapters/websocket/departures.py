@@ -5,6 +5,7 @@ import anyio
 from wg_orchestrator.adapters.websocket.session import Session
 from wg_orchestrator.adapters.websocket.subscriber import Subscriber
 from wg_orchestrator.adapters.websocket.telemetry import PeerTelemetry
+from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.membership import MembershipService
 from wg_orchestrator.domain.stay import Stay
 
@@ -29,7 +30,7 @@ class Departures:
         """Have the session's stay end, as often as that takes, until the service stops."""
         stay = session.stay
         try:
-            while not await self._has_left(stay):
+            while not await self._has_left(stay, LeaveCause.GRACE if was_away else LeaveCause.LEFT):
                 if self._stopping.is_set():
                     return
                 with anyio.move_on_after(self._retry_delay):
@@ -39,9 +40,9 @@ class Departures:
         except Exception:
             self._telemetry.failed("leave failed", stay.tenant_id)
 
-    async def _has_left(self, stay: Stay) -> bool:
+    async def _has_left(self, stay: Stay, cause: LeaveCause) -> bool:
         try:
-            await self._service.leave(stay)
+            await self._service.leave(stay, cause)
         except Exception:
             self._telemetry.failed("leave failed", stay.tenant_id)
             return not self._service.is_in(stay)

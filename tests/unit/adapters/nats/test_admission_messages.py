@@ -67,8 +67,19 @@ def test_a_claim_says_by_which_invitation_its_peer_came_and_until_when() -> None
 
 
 @pytest.mark.parametrize("cause", LeaveCause)
+def test_a_vacated_claim_says_why_its_stay_ended(cause: LeaveCause) -> None:
+    vacated = Claim(Stay(StayId("a-1"), ACME, a_peer(1)), "a-2", 5).ending(cause).vacated()
+    assert ClaimReader(NETWORK).read("acme", "100-64-0-1", encode(vacated), 6).cause is cause
+
+
+def test_to_a_node_that_knows_no_grace_a_peer_that_did_not_come_back_has_left() -> None:
+    vacated = Claim(Stay(StayId("a-1"), ACME, a_peer(1)), "a-2", 5).ending(LeaveCause.GRACE).vacated()
+    assert "cause" not in json.loads(encode(vacated))
+
+
+@pytest.mark.parametrize("cause", LeaveCause)
 def test_a_claim_of_a_key_that_is_out_ends_any_stay_of_that_key(cause: LeaveCause) -> None:
     """Whoever's it is: also one that the sender has not known."""
     held = Claim(Stay(StayId("a-1"), ACME, a_peer(1)), "a-2", 5)
     gone = Claim(Stay(StayId(""), ACME, a_peer(1)), "", 6, cause)
-    assert gone.ends(held) == (cause not in (LeaveCause.LEFT, LeaveCause.LOST))
+    assert gone.ends(held) == (cause not in (LeaveCause.LEFT, LeaveCause.GRACE, LeaveCause.LOST))
