@@ -67,6 +67,33 @@ async def test_it_says_who_is_in_and_from_where(tmp_path: Path) -> None:
         assert new.session not in json.dumps(answer)
 
 
+async def test_it_says_how_peers_reach_each_other(tmp_path: Path) -> None:
+    async with operated(tmp_path, grace=60) as (service, api):
+        await Client.join(service, 1)
+        one, two = await V2Client.join(service, 2), await V2Client.join(service, 3)
+        await one.say({"type": "applied", "revision": 1, "paths": {two.virtual_ip: "none", "100.127.0.9": "lan"}})
+        await one.say({"type": "applied", "revision": 1, "paths": {two.virtual_ip: "direct"}})
+        many = {f"100.127.1.{number}": "lan" for number in range(64)}
+        await two.say({"type": "applied", "revision": 1, "paths": {one.virtual_ip: "lan"}})
+        wanted = {one.virtual_ip: {two.virtual_ip: "direct"}, two.virtual_ip: {one.virtual_ip: "lan"}}
+        while await paths_in(api) != wanted:  # Of who is not in, nothing is said.
+            await anyio.sleep(0.02)
+        await two.say({"type": "applied", "revision": 1, "paths": many})
+        while (await paths_in(api))[two.virtual_ip] != {}:  # It has said 64 others since.
+            await anyio.sleep(0.02)
+        first = (await api.get("/v1/tenants/acme/paths?limit=2")).json()
+        rest = (await api.get(f"/v1/tenants/acme/paths?after={first['next']}")).json()
+        assert {entry["virtual_ip"] for entry in first["paths"] + rest["paths"]} == set(wanted)
+        assert rest["next"] is None
+        await problem(api, "GET", "/v1/tenants/globex/paths", 404)
+        await problem(api, "GET", "/v1/tenants/acme/paths?after=x", 422)
+
+
+async def paths_in(api: httpx2.AsyncClient) -> dict[str, dict[str, str]]:
+    answer = (await api.get("/v1/tenants/acme/paths")).json()
+    return {entry["virtual_ip"]: entry["paths"] for entry in answer["paths"]}
+
+
 async def until_applied(api: httpx2.AsyncClient, by: int) -> None:
     with anyio.fail_after(PATIENCE):
         while (await api.get("/v1/tenants/acme")).json()["applied"]["by"] != by:
@@ -289,7 +316,7 @@ async def test_the_document_describes_every_answer(tmp_path: Path) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/v1/tenants", "/v1/tenants/{tenant}", "/v1/tenants/{tenant}/peers", "/v1/tenants/{tenant}/peers/{virtual_ip}",
-        "/v1/revocations", "/v1/revocations/{revocation}", "/v1/invitations", "/v1/nodes", "/v1/events",
+        "/v1/tenants/{tenant}/paths", "/v1/tenants/{tenant}/history", "/v1/revocations", "/v1/revocations/{revocation}", "/v1/invitations", "/v1/nodes", "/v1/events",
     }  # fmt: skip
     for path in document["paths"].values():
         for operation in path.values():

@@ -10,6 +10,7 @@ from wg_orchestrator.agent.errors import EnvironmentFault, InterfaceLost
 from wg_orchestrator.agent.paths import Here, Reason, is_symmetric
 from wg_orchestrator.agent.plan import Change
 from wg_orchestrator.agent.ports import Interface, Link
+from wg_orchestrator.agent.reports import Reports
 from wg_orchestrator.agent.setup import Setup
 from wg_orchestrator.agent.status import PeerStatus, Status
 from wg_orchestrator.agent.weave import Weave
@@ -69,8 +70,7 @@ class Keeper:
         self._holds = True
         self._was_set_up = False
         self._revision: int | None = None
-        self._reported: int | None = None
-        self._reported_at = 0.0
+        self._reports = Reports()
 
     @property
     def has_set_up(self) -> bool:
@@ -121,6 +121,7 @@ class Keeper:
         self._weave.rendezvous.placed(self._clock())
         self._wishes.take(message, self._weave.actual.tunnels, self._clock())
         self._holds = False
+        self._reports.begin_anew()
         self.look(at_once=True)
 
     def hold(self) -> None:
@@ -220,15 +221,15 @@ class Keeper:
                 self._weave.applied(changes)
 
     async def _report(self, now: float) -> None:
-        """Say to the service which revision the interface is as of."""
-        if self._revision is None or self._revision == self._reported:
+        """Say to the service which revision the interface is as of, and how the others are reached."""
+        if self._revision is None:
             return
-        due = self._reported_at + self._pace.applied
-        if now < due:
+        news, due = self._reports.news(self._revision, self._weave.kinds()), self._reports.at + self._pace.applied
+        if news is not None and now < due:
             self._look_at = min(self._look_at, due)
-            return
-        self._reported, self._reported_at = self._revision, now
-        await self._link.applied(self._revision)
+        elif news is not None:
+            self._reports.told(self._revision, news, now)
+            await self._link.applied(self._revision, news)
 
     def _peer_status(self, key: PublicKey) -> PeerStatus:
         peer, tunnel = self._link.picture.peers[key], self._weave.actual.tunnels[key]

@@ -10,6 +10,7 @@ from enum import Enum
 
 from wg_orchestrator.agent.tunnel import KEEPALIVE, IPInterface, Observed
 from wg_orchestrator.domain.endpoint import Endpoint, is_private, is_reachable
+from wg_orchestrator.domain.path_kind import PathKind
 
 TRIAL = 5.0
 """Seconds that an endpoint has to answer a handshake: WireGuard sends the next one after as many (REKEY_TIMEOUT)."""
@@ -27,14 +28,6 @@ send answers after 10 (KEEPALIVE_TIMEOUT), and a handshake that gets no answer i
 """
 _EMPTY = 32
 """Bytes of a packet without data. One to keep a mapping open gets no answer."""
-
-
-class PathKind(Enum):
-    """How a peer is reached."""
-
-    LAN = "lan"
-    DIRECT = "direct"
-    NONE = "none"
 
 
 class Reason(Enum):

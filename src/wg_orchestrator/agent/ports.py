@@ -1,6 +1,6 @@
 """What the agent asks of its machine and of the service."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -11,6 +11,8 @@ from wg_orchestrator.client.member import Event
 from wg_orchestrator.client.picture import Picture
 from wg_orchestrator.domain.endpoint import Endpoint
 from wg_orchestrator.domain.ip_allocator import Network
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import VirtualIP
 
 
 class Interface(Protocol):
@@ -70,7 +72,7 @@ class Link(Protocol):
     async def update(self, display_name: str | None = None, endpoints: Iterable[Endpoint] | None = None) -> None:
         """See `Member.update`."""
 
-    async def applied(self, revision: int) -> None:
+    async def applied(self, revision: int, paths: Mapping[VirtualIP, PathKind] | None = None) -> None:
         """See `Member.applied`."""
 
     async def leave(self) -> None:

@@ -10,7 +10,8 @@ from wg_orchestrator.agent.tunnel import KEEPALIVE, Actual, IPNetwork, Observed,
 from wg_orchestrator.agent.turns import Turns
 from wg_orchestrator.agent.wishes import Wishes
 from wg_orchestrator.client.picture import Picture
-from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import PublicKey, VirtualIP
 
 _SESSION = 180.0
 """Seconds."""
@@ -36,6 +37,15 @@ class Weave:
     def path(self, key: PublicKey) -> Path:
         """What is known of the way to this peer."""
         return self._paths.get(key, Path())
+
+    def kinds(self) -> dict[VirtualIP, PathKind]:
+        """How each peer is reached that there is a tunnel to."""
+        tunnels = self.actual.tunnels
+        return {
+            peer.virtual_ip: self.path(key).kind(tunnels[key], self.here)[0]
+            for key, peer in self._picture.peers.items()
+            if key in tunnels
+        }
 
     def changes(self, now: float) -> list[Change]:
         """All that the interface lacks. `actual` has just been read."""

@@ -1,4 +1,4 @@
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,6 +13,7 @@ from wg_orchestrator.client.delays import retry_delays
 from wg_orchestrator.client.picture import Picture
 from wg_orchestrator.client.tokens import TokenSource, no_token
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
+from wg_orchestrator.domain.path_kind import PathKind
 from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.subprotocol import V2
@@ -121,9 +122,11 @@ class Member:
             self._endpoints = tuple(endpoints)
         await self._say(requests.update(display_name, None if endpoints is None else self._endpoints))
 
-    async def applied(self, revision: int) -> None:
-        """Say that the machine's WireGuard is as of that revision. More than once a second is of no use."""
-        await self._say(requests.applied(revision))
+    async def applied(self, revision: int, paths: Mapping[VirtualIP, PathKind] | None = None) -> None:
+        """Say that the machine's WireGuard is as of that revision, and how it reaches other peers, of at most 64, as
+        far as that has changed on this connection. More than once a second is of no use.
+        """
+        await self._say(requests.applied(revision, paths))
 
     async def leave(self) -> None:
         """Leave the tenant: the others are told at once. Then `follow` ends."""

@@ -1,9 +1,11 @@
 """What only the node knows that a peer is connected to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 
@@ -61,6 +63,10 @@ class Presences(Protocol):
 
     def of_stays(self, stays: Iterable[StayId]) -> list[Presence]:
         """Those of these stays that are connected here."""
+        ...
+
+    def paths(self, stays: Iterable[StayId]) -> dict[StayId, Mapping[VirtualIP, PathKind]]:
+        """How those of these stays that are connected here reach other peers, as far as they have said."""
         ...
 
     def convergence(self, tenants: Iterable[TenantId]) -> dict[TenantId, Convergence]:

@@ -33,6 +33,10 @@ def _harmless(name: str, message: str) -> Case:
     return _after(name, message, WELCOMED)
 
 
+_NO_PATHS: dict[str, Any] = {
+    "a list": [], "null": None, "a name for an address": {"x": "lan"}, "a number": {"100.64.0.1": 1},
+    "too many": {f"100.64.0.{number}": "lan" for number in range(65)},
+}  # fmt: skip
 _NO_ENDPOINTS: dict[str, Any] = {
     "a text": "10.0.0.1:1", "null": None, "a number": 1, "an object": {}, "a number in a list": [1],
     "null in a list": [None], "a name": ["host:51820"], "a scope": ["[fe80::1%eth0]:51820"], "no port": ["10.0.0.1"],
@@ -107,6 +111,12 @@ V2 = [
         for name, value in _NO_REVISIONS.items()
     ),
     _after("applied without a revision", '{"type": "applied"}'),
+    *(
+        _after(f"applied with paths: {name}", json.dumps({"type": "applied", "revision": 1, "paths": value}))
+        for name, value in _NO_PATHS.items()
+    ),
+    _harmless("applied with paths to nobody", '{"type": "applied", "revision": 1, "paths": {"9.9.9.9": "lan"}}'),
+    _harmless("applied with an unknown path", '{"type": "applied", "revision": 1, "paths": {"100.64.0.1": "moon"}}'),
     _after("a long update", json.dumps({"type": "update", "display_name": "x" * 5000}), Closed(1009, "too big")),
     _harmless("an update that says nothing", '{"type": "update"}'),
     _harmless("an update of what is so already", '{"type": "update", "display_name": "x", "endpoints": ["8.8.8.8:1"]}'),

@@ -1,7 +1,7 @@
 """A machine and a service in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -14,7 +14,8 @@ from wg_orchestrator.client.member import Event, Lost
 from wg_orchestrator.client.picture import Picture
 from wg_orchestrator.domain.endpoint import Endpoint, IPAddress
 from wg_orchestrator.domain.ip_allocator import Network
-from wg_orchestrator.domain.peer import PublicKey
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import PublicKey, VirtualIP
 
 
 class Kernel:
@@ -110,6 +111,8 @@ class FakeLink:
         self.remote_address: IPAddress | None = ip_address("10.1.0.1")
         self.announced: list[tuple[Endpoint, ...]] = []
         self.reported: asyncio.Queue[int] = asyncio.Queue()
+        self.paths: dict[VirtualIP, PathKind] = {}
+        """How the others are reached, as far as it was reported."""
         self.ended: list[str] = []
         self.reconnects = 0
         self._events: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
@@ -128,8 +131,9 @@ class FakeLink:
     async def update(self, display_name: str | None = None, endpoints: Iterable[Endpoint] | None = None) -> None:
         self.announced.append(tuple(endpoints or ()))
 
-    async def applied(self, revision: int) -> None:
+    async def applied(self, revision: int, paths: Mapping[VirtualIP, PathKind] | None = None) -> None:
         self.reported.put_nowait(revision)
+        self.paths.update(paths or {})
 
     async def leave(self) -> None:
         self.ended.append("left")

@@ -21,6 +21,7 @@ from wg_orchestrator.agent.plan import SetTunnel
 from wg_orchestrator.agent.setup import Setup
 from wg_orchestrator.agent.tunnel import Observed
 from wg_orchestrator.client import JoinRefused, Lost
+from wg_orchestrator.domain.path_kind import PathKind
 from wg_orchestrator.wire.errors import BadMessage
 from wg_orchestrator.wire.v2.notices import Joined, Left, Resumed, Updated
 
@@ -106,6 +107,7 @@ async def test_the_interface_becomes_as_the_tenant_is_and_then_the_service_is_to
         status = await machine.agent.status()
         assert (status.virtual_ip, status.revision, status.connected) == (str(ADDRESS), 12, True)
         assert [peer.virtual_ip for peer in status.peers] == ["100.64.0.2"]
+        assert machine.link.paths == {a_peer(number).virtual_ip: PathKind.NONE for number in (1, 2)}
     assert (machine.link.ended, machine.interface.kernel.actual) == (["left"], None)
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.unit.agent.builders import endpoint, endpoints, here, observed
-from wg_orchestrator.agent.paths import ATTEMPTS, LONG_TRIAL, SHORT_ROUNDS, SILENCE, TRIAL, Path, PathKind, Reason
+from wg_orchestrator.agent.paths import ATTEMPTS, LONG_TRIAL, SHORT_ROUNDS, SILENCE, TRIAL, Path, Reason
 from wg_orchestrator.agent.tunnel import Observed
+from wg_orchestrator.domain.path_kind import PathKind
 
 LAN, PUBLIC, ROUTED, SIX = "10.1.0.3:51820", "203.0.113.9:51820", "192.168.7.7:51820", "[2001:db8::9]:51820"
 NOW = 1000.0

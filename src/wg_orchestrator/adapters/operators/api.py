@@ -85,6 +85,7 @@ class OperatorsApi:
         delete("/revocations/{revocation}", status_code=204, responses=_problems(404, 422, 503))(self.withdraw)
         get("/invitations", responses=_problems(422, 503))(self._inviting.invitations)
         post("/invitations", status_code=201, responses=_problems(409, 422, 503))(self._inviting.invite)
+        get("/tenants/{tenant}/paths", responses=_problems(404, 422))(self.paths)
         get("/tenants/{tenant}/history", responses=_problems(409, 422, 503))(self.history)
         get("/nodes", responses=_problems())(self.nodes)
         stream: dict[int | str, dict[str, Any]] = {
@@ -107,6 +108,13 @@ class OperatorsApi:
     async def peers(self, tenant: Tenant, limit: Limit = 100, after: After = "") -> models.Peers:
         """The peers of a tenant, in the order of their addresses."""
         found = await self._view.peers(TenantId(tenant), limit, int(_address(after, 422)) if after else -1)
+        if found is None:
+            raise HTTPException(404, "nobody is in that tenant")
+        return found
+
+    async def paths(self, tenant: Tenant, limit: Limit = 100, after: After = "") -> models.Paths:
+        """How the peers of a tenant reach each other, in the order of their addresses."""
+        found = await self._view.paths(TenantId(tenant), limit, int(_address(after, 422)) if after else -1)
         if found is None:
             raise HTTPException(404, "nobody is in that tenant")
         return found

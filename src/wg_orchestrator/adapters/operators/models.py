@@ -86,6 +86,20 @@ class Peers(Said):
     next: str | None
 
 
+class PeerPaths(BaseModel):
+    """How one peer reaches others, as far as it says: of at most 64."""
+
+    virtual_ip: str = Field(examples=["100.64.0.3"])
+    paths: dict[str, str] = Field(
+        description="by the others' virtual IPs: lan, direct, or none", examples=[{"100.64.0.7": "direct"}]
+    )
+
+
+class Paths(Said):
+    paths: list[PeerPaths] = Field(description="of the peers of this page, those that say anything")
+    next: str | None
+
+
 class Holder(BaseModel):
     """Who held an address."""
 

@@ -11,7 +11,9 @@ from wg_orchestrator.adapters.operators.models import (
     Holders,
     NodesAsked,
     OneTenant,
+    Paths,
     Peer,
+    PeerPaths,
     Peers,
     Tenant,
     Tenants,
@@ -76,6 +78,27 @@ class View:
             peers=[_peer(stay, *at.get(stay.id, (None, None))) for stay in page], next=following, nodes=asked(answers)
         )
 
+    async def paths(self, tenant_id: TenantId, limit: int, after: int) -> Paths | None:
+        """How peers reach each other, as far as they say: of those whose addresses come after that one."""
+        stays = self._tenants.get(tenant_id).stays
+        if not stays:
+            return None
+        found = sorted((stay for stay in stays if _address(stay) > after), key=_address)
+        page = found[:limit]
+        answers = await self._nodes.ask({"paths": [stay.id for stay in page]})
+        said = {stay_id: paths for answer in answers.answered.values() for stay_id, paths in answer["paths"].items()}
+        present = {str(stay.peer.virtual_ip) for stay in stays}
+        listed = [
+            PeerPaths(
+                virtual_ip=str(stay.peer.virtual_ip),
+                paths={address: kind for address, kind in said[stay.id].items() if address in present},
+            )
+            for stay in page
+            if stay.id in said
+        ]
+        following = str(page[-1].peer.virtual_ip) if len(found) > limit else None
+        return Paths(paths=listed, next=following, nodes=asked(answers))
+
     async def history(
         self, tenant_id: TenantId, address: VirtualIP, at: float | None, limit: int, after: str
     ) -> Holders | None:
@@ -98,6 +121,11 @@ class View:
         if "applied" in question:
             convergence = self._presences.convergence(TenantId(str(one)) for one in question["applied"])
             answer["applied"] = {tenant_id: asdict(one) for tenant_id, one in convergence.items()}
+        if "paths" in question:
+            paths = self._presences.paths(StayId(str(stay)) for stay in question["paths"])
+            answer["paths"] = {
+                stay_id: {str(address): kind.value for address, kind in one.items()} for stay_id, one in paths.items()
+            }
         return answer
 
 

@@ -2,6 +2,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from wg_orchestrator.adapters.websocket.session import Session, V2Session
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.domain.presence import Behind, Convergence, Presence, first_behind
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId
@@ -37,6 +39,13 @@ class Connected:
         """See Presences."""
         found = (self._sessions.get(stay_id) for stay_id in stays)
         return [_presence(session) for session in found if session is not None]
+
+    def paths(self, stays: Iterable[StayId]) -> dict[StayId, Mapping[VirtualIP, PathKind]]:
+        """See Presences."""
+        found = ((stay_id, self._sessions.get(stay_id)) for stay_id in stays)
+        return {
+            stay_id: session.paths for stay_id, session in found if isinstance(session, V2Session) and session.paths
+        }
 
     def convergence(self, tenants: Iterable[TenantId]) -> dict[TenantId, Convergence]:
         """See Presences."""

@@ -1,5 +1,6 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from wg_orchestrator.adapters.websocket.aim import AimRule, Endpoints
@@ -7,7 +8,8 @@ from wg_orchestrator.adapters.websocket.connection import Connection
 from wg_orchestrator.adapters.websocket.proofs import Proof
 from wg_orchestrator.adapters.websocket.updates import Change, Updates
 from wg_orchestrator.domain.errors import InvalidDisplayName
-from wg_orchestrator.domain.peer import DisplayName, PublicKey, parse_display_name
+from wg_orchestrator.domain.path_kind import PathKind
+from wg_orchestrator.domain.peer import DisplayName, PublicKey, VirtualIP, parse_display_name
 from wg_orchestrator.domain.stay import Stay
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.rfc6455.close import CLOSED_BY_PEER, Close
@@ -18,6 +20,8 @@ from wg_orchestrator.wire.v2 import requests
 
 _GOODBYES = frozenset({1000, 1005})
 """What a peer's close frame says, or does not say, when it leaves."""
+
+_NO_PATHS: Mapping[VirtualIP, PathKind] = MappingProxyType({})
 
 
 Place: TypeAlias = tuple[TenantId, PublicKey]
@@ -69,7 +73,17 @@ class Session:
 class V2Session(Session):
     """The same of a peer that speaks protocol v2: it may change its name and its endpoints."""
 
-    __slots__ = ("_aim", "_announced", "_observed", "applied", "applied_at", "has_fixed_name", "proof", "updates")
+    __slots__ = (
+        "_aim",
+        "_announced",
+        "_observed",
+        "applied",
+        "applied_at",
+        "has_fixed_name",
+        "paths",
+        "proof",
+        "updates",
+    )
 
     protocol = V2
 
@@ -90,6 +104,8 @@ class V2Session(Session):
         """The revision that the peer's WireGuard is as of, as far as the peer has said."""
         self.applied_at = 0
         """When it has said so, in seconds since 1970."""
+        self.paths: Mapping[VirtualIP, PathKind] = _NO_PATHS
+        """How the peer reaches others, as far as it has said."""
         self.updates = updates
         self.has_fixed_name = has_fixed_name
         self.proof: Proof | None = None
@@ -106,6 +122,8 @@ class V2Session(Session):
             if isinstance(request, requests.Applied):
                 if request.revision > self.applied:
                     self.applied, self.applied_at = request.revision, int(time.time())
+                if request.paths:
+                    self._take_paths(request.paths)
             else:
                 name = None if request.display_name is None else parse_display_name(request.display_name)
                 self.update(None if self.has_fixed_name else name, request.endpoints)
@@ -113,6 +131,15 @@ class V2Session(Session):
             self.connection.close(closes.MALFORMED_MESSAGE)
         except InvalidDisplayName:
             self.connection.close(closes.BAD_DISPLAY_NAME)
+
+    def _take_paths(self, paths: Mapping[VirtualIP, PathKind]) -> None:
+        known = dict(self.paths)
+        for address, kind in paths.items():
+            known.pop(address, None)
+            known[address] = kind
+        while len(known) > requests.MAX_PATHS:  # What was said longest ago goes.
+            del known[next(iter(known))]
+        self.paths = known
 
     def update(self, display_name: DisplayName | None, endpoints: Endpoints | None) -> None:
         """Have a new name, or what may be passed on of new endpoints, told when it is due. None is unchanged."""

@@ -1,17 +1,23 @@
 """The messages of a client: the client writes them, the service reads them."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from wg_orchestrator.domain.endpoint import Endpoint
+from wg_orchestrator.domain.path_kind import PathKind
 from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.wire.errors import MalformedJoin, MalformedMessage
 from wg_orchestrator.wire.v2 import fields
 
 MAX_ENDPOINTS = 8
 """A client may announce at most this many endpoints in one message."""
+
+MAX_PATHS = 64
+"""A client may say of at most this many peers in one message how it reaches them."""
+
+_PATH_KINDS = {kind.value: kind for kind in PathKind}
 
 Value = TypeVar("Value")
 
@@ -70,6 +76,8 @@ class Applied:
     """The client has set up its WireGuard as of this revision."""
 
     revision: int
+    paths: Mapping[VirtualIP, PathKind] = field(default_factory=dict)
+    """How it reaches other peers, as far as it says: only what has changed since it has said so on this connection."""
 
 
 Message: TypeAlias = Update | Applied
@@ -88,7 +96,8 @@ def parse_message(text: str) -> Message:
                     _optional(given, "display_name", fields.text), _optional(given, "endpoints", _read_endpoints)
                 )
             case "applied":
-                return Applied(fields.count(given.get("revision")))
+                paths = _optional(given, "paths", _read_paths)
+                return Applied(fields.count(given.get("revision")), paths or {})
             case _:
                 raise ValueError("neither an update nor applied")
     except ValueError as error:
@@ -102,6 +111,14 @@ def _optional(given: dict[str, Any], key: str, read: Callable[[Any], Value]) -> 
 
 def _read_endpoints(value: Any) -> tuple[Endpoint, ...]:
     return tuple(map(fields.endpoint, fields.items(value, MAX_ENDPOINTS)))
+
+
+def _read_paths(value: Any) -> dict[VirtualIP, PathKind]:
+    if not isinstance(value, dict) or len(value) > MAX_PATHS:
+        raise ValueError(f"no object of at most {MAX_PATHS}")
+    kinds = {fields.address(one): _PATH_KINDS.get(fields.text(kind)) for one, kind in value.items()}
+    # A later version may know kinds that this one does not.
+    return {one: kind for one, kind in kinds.items() if kind is not None}
 
 
 def _read_resume(value: Any) -> Resume:
@@ -136,9 +153,12 @@ def update(display_name: str | None = None, endpoints: Iterable[Endpoint] | None
     return _written(type="update", display_name=display_name, endpoints=_texts(endpoints))
 
 
-def applied(revision: int) -> str:
-    """A client's message when its WireGuard is set up as of `revision`. Once a second is often enough."""
-    return _written(type="applied", revision=revision)
+def applied(revision: int, paths: Mapping[VirtualIP, PathKind] | None = None) -> str:
+    """A client's message when its WireGuard is set up as of `revision`, and reaches other peers so, as far as that has
+    changed. Once a second is often enough.
+    """
+    said = {str(address): kind.value for address, kind in (paths or {}).items()}
+    return _written(type="applied", revision=revision, paths=said or None)
 
 
 def _written(**members: Any) -> str:

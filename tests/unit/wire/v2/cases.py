@@ -53,7 +53,7 @@ MOST = {
     "resume": {"session": "s3cret", "revision": 812},
 }
 UPDATE = {"type": "update", "display_name": "phone", "endpoints": ["10.0.0.9:51820"]}
-APPLIED = {"type": "applied", "revision": 816}
+APPLIED = {"type": "applied", "revision": 816, "paths": {"100.64.0.7": "direct", "fd00::6": "none"}}
 
 WRONG_TEXTS: list[Any] = [None, True, 1, 1.5, [], ["x"], {}]
 WRONG_REVISIONS: list[Any] = [None, True, False, "1", -1, 2**53, 10**30, 1.0, 1.5, 1e3, [], {}]
@@ -69,6 +69,11 @@ WRONG_IN_REQUESTS: dict[str, list[Any]] = {
     "virtual_ip": [
         None, True, 5, [], {}, "", "x", "100.64.0", "100.64.0.3/32", "100.64.0.03", " 100.64.0.3", "fe80::1%eth0",
         "[fd00::1]", "100.64.0.3:1", "fd00::g", "\uff11.1.1.1",
+    ],
+    "paths": [
+        None, True, 1, "x", [], ["100.64.0.7"], {"100.64.0.7": 1}, {"100.64.0.7": None}, {"100.64.0.7": {}},
+        {"": "lan"}, {"x": "lan"}, {"100.64.0.7/32": "lan"}, {"fe80::1%eth0": "lan"}, {"100.64.0": "lan"},
+        {f"100.64.0.{number}": "lan" for number in range(65)},
     ],
     "resume": [
         None, True, 1, "x", [], {}, {"session": "x"}, {"revision": 1}, {"session": "x" * 65, "revision": 1},

@@ -15,6 +15,7 @@ from tests.unit.wire.v2.cases import (
     WRONG_IN_REQUESTS,
     spoilt,
 )
+from wg_orchestrator.domain.path_kind import PathKind
 from wg_orchestrator.wire.errors import MalformedJoin, MalformedMessage
 from wg_orchestrator.wire.v2 import requests
 from wg_orchestrator.wire.v2.requests import Applied, JoinRequest, Resume, Update, parse_message
@@ -26,7 +27,7 @@ WRONG_JOINS: list[object] = [
 WRONG_MESSAGES: list[object] = [
     None, True, 1, "update", [], {}, LEAST, MOST, {"display_name": "x"}, {"revision": 1}, {"type": "prove"},
     *(one.message for one in spoilt(UPDATE, WRONG_IN_REQUESTS) if one.value is not MISSING or one.field == "type"),
-    *(one.message for one in spoilt(APPLIED, WRONG_IN_REQUESTS)),
+    *(one.message for one in spoilt(APPLIED, WRONG_IN_REQUESTS) if one.value is not MISSING or one.field != "paths"),
 ]  # fmt: skip
 NOT_STRICT = [
     "", " ", "{", "not json", "\ufeff{}", "[" * 100_000, '{"a":' * 100_000, "9" * 100_000,
@@ -66,6 +67,16 @@ def test_applied_is_written_with_a_revision_and_is_read(revision: int) -> None:
     text = requests.applied(revision)
     assert text == f'{{"type":"applied","revision":{revision}}}'
     assert parse_message(text) == Applied(revision)
+
+
+def test_applied_says_how_other_peers_are_reached_and_kinds_that_are_not_known_are_left_out() -> None:
+    paths = {ip_address("100.64.0.7"): PathKind.DIRECT, ip_address("fd00::6"): PathKind.NONE}
+    text = requests.applied(816, paths)
+    assert text == json.dumps(APPLIED, separators=(",", ":"))
+    assert parse_message(text) == Applied(816, paths)
+    later = {**APPLIED, "paths": {"100.64.0.7": "carrier pigeon", "FD00:0::6": "lan"}}
+    assert parse_message(json.dumps(later)) == Applied(816, {ip_address("fd00::6"): PathKind.LAN})
+    assert requests.applied(816, {}) == requests.applied(816)
 
 
 @pytest.mark.parametrize("name", ['B\u00fcro "3" \U0001f98a', "\ud800", "a\nb"])
