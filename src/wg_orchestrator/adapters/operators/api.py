@@ -12,6 +12,7 @@ from wg_orchestrator.adapters.operators.events import EventLog
 from wg_orchestrator.adapters.operators.guard import Guard
 from wg_orchestrator.adapters.operators.inviting import Inviting
 from wg_orchestrator.adapters.operators.models import as_time
+from wg_orchestrator.adapters.operators.pages import Pages
 from wg_orchestrator.adapters.operators.parameters import After, Limit, RevocationName, Tenant
 from wg_orchestrator.adapters.operators.problems import MEDIA_TYPE, Problem, handle_problems
 from wg_orchestrator.adapters.operators.steering import Steering
@@ -70,7 +71,7 @@ class OperatorsApi:
         app.include_router(self._routes())
 
         self.app = app
-        self.guarded = Guard(app, hosts, token)
+        self.guarded = Guard(app, Pages(), hosts, token)
 
     def _routes(self) -> APIRouter:
         router = APIRouter(prefix="/v1")
@@ -87,6 +88,7 @@ class OperatorsApi:
         post("/invitations", status_code=201, responses=_problems(409, 422, 503))(self._inviting.invite)
         get("/tenants/{tenant}/paths", responses=_problems(404, 422))(self.paths)
         get("/tenants/{tenant}/history", responses=_problems(409, 422, 503))(self.history)
+        post("/qr-code", responses=_problems(422))(qr_code)
         get("/nodes", responses=_problems())(self.nodes)
         stream: dict[int | str, dict[str, Any]] = {
             200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
@@ -189,6 +191,14 @@ class OperatorsApi:
                 for one in self._nodes.nodes()
             ]
         )
+
+
+async def qr_code(wanted: models.NewQRCode) -> models.QRCode:
+    """A text as a QR code, for the live page."""
+    import segno  # Loaded only by who shows an invitation.
+
+    code = segno.make_qr(wanted.text, error="l")
+    return models.QRCode(rows=["".join("1" if dot else "0" for dot in row) for row in code.matrix])
 
 
 def _address(text: str, status: int) -> Any:

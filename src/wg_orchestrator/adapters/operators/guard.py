@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wg_orchestrator.adapters.operators.pages import Pages
 from wg_orchestrator.adapters.operators.problems import problem
 from wg_orchestrator.rfc6455.handshake import Headers, host_name
 
@@ -25,11 +26,12 @@ class Guard:
     token the right one, in this order. So no page in a browser and no DNS rebinding reaches it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None) -> None:
+    def __init__(self, app: ASGIApp, pages: Pages, hosts: Iterable[str], token: str | None) -> None:
         """`hosts` are the names that it goes by, as `host_name` gives them, besides those of the machine itself.
-        Without a `token`, none is asked for.
+        Without a `token`, none is asked for; for `pages` it never is.
         """
         self._app = app
+        self._pages = pages
         self._hosts = _LOCAL | frozenset(hosts)
         # Compared in constant time, whatever the lengths.
         self._digest = None if token is None else _digest(token.encode())
@@ -40,7 +42,8 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_SAFE]
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(one for one in _SAFE if one[0] not in given)]
             await send(message)
 
         headers: Headers = scope["headers"]
@@ -49,6 +52,8 @@ class Guard:
             await problem(421, "the Host is none of the service's names")(scope, receive, send_safely)
         elif any(origin != f"{scope['scheme']}://{hosts[0]}" for origin in origins):
             await problem(403, "the Origin is not the service's own")(scope, receive, send_safely)
+        elif (file := self._pages.find(scope["method"], scope["path"])) is not None:
+            await file(scope, receive, send_safely)
         elif not self._has_token(headers):
             challenge = {"www-authenticate": "Bearer"}
             await problem(401, "a bearer token is needed", challenge)(scope, receive, send_safely)

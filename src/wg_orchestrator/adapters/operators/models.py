@@ -186,6 +186,16 @@ class InvitationMade(BaseModel):
     token: str = Field(description="is shown this once")
 
 
+class NewQRCode(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = Field(min_length=1, max_length=1500, pattern=r"^[ -~]+$", description="in ASCII")
+
+
+class QRCode(BaseModel):
+    rows: list[str] = Field(description="1 is dark, 0 is light; without the light border", examples=[["101", "010"]])
+
+
 class OneNode(BaseModel):
     node: str = Field(examples=["node-1"])
     state: str = Field(examples=["up"], description="up, silent or down")

@@ -1,5 +1,6 @@
 """What operators see of the service, from what this node knows and what the others answer."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,9 @@ from wg_orchestrator.domain.presence import MOST_BEHIND, Presences
 from wg_orchestrator.domain.stay import Stay, StayId
 from wg_orchestrator.domain.tenant_id import TenantId
 from wg_orchestrator.wire.subprotocol import V2
+
+_PATHS_AT_ONCE = 250
+"""Peers whose paths fit into one message between nodes."""
 
 
 class View:
@@ -85,8 +89,14 @@ class View:
             return None
         found = sorted((stay for stay in stays if _address(stay) > after), key=_address)
         page = found[:limit]
-        answers = await self._nodes.ask({"paths": [stay.id for stay in page]})
-        said = {stay_id: paths for answer in answers.answered.values() for stay_id, paths in answer["paths"].items()}
+        ids = [stay.id for stay in page]
+        parts = [ids[first : first + _PATHS_AT_ONCE] for first in range(0, max(1, len(ids)), _PATHS_AT_ONCE)]
+        # All at once, as a node that is silent is waited for.
+        answered = await asyncio.gather(*(self._nodes.ask({"paths": part}) for part in parts))
+        said: dict[str, dict[str, str]] = {}
+        for answers in answered:
+            for answer in answers.answered.values():
+                said.update(answer.get("paths", {}))
         present = {str(stay.peer.virtual_ip) for stay in stays}
         listed = [
             PeerPaths(
@@ -97,7 +107,7 @@ class View:
             if stay.id in said
         ]
         following = str(page[-1].peer.virtual_ip) if len(found) > limit else None
-        return Paths(paths=listed, next=following, nodes=asked(answers))
+        return Paths(paths=listed, next=following, nodes=asked(answered[0]))
 
     async def history(
         self, tenant_id: TenantId, address: VirtualIP, at: float | None, limit: int, after: str
