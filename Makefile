@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo network test bench hostile soak chaos autobahn check format lock matrix clean
+.PHONY: help install run demo network test pictures bench hostile soak chaos autobahn check format lock matrix clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ network: install ## Show machines in public and behind two NATs that ping each o
 
 test: install ## Run all tests, some at a time
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+pictures: install ## Make the pictures of docs/operators.md anew (needs Chromium)
+	PICTURES=docs $(BIN)/pytest tests/browser/test_pictures.py
 
 bench: $(VENV)/.bench ## Measure it and other servers that do the same job (more than an hour; BENCH=… for a part)
 	$(BIN)/python -m bench $(BENCH)

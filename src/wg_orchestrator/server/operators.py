@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +20,15 @@ _STOPPING = 1
 """Seconds that requests may take at the end."""
 
 
+class OperatorsApi(Protocol):
+    @property
+    def guarded(self) -> ASGIApp: ...
+
+    def end_streams(self) -> None:
+        """Streams that go on for ever end now."""
+        ...
+
+
 class _Part(uvicorn.Server):
     """Leaves the signals to the service, which it is a part of."""
 
@@ -29,14 +39,14 @@ class _Part(uvicorn.Server):
 
 @asynccontextmanager
 async def serving_operators(
-    settings: OperatorSettings, app: ASGIApp | None, tls: ssl.SSLContext | None
+    settings: OperatorSettings, api: OperatorsApi | None, tls: ssl.SSLContext | None
 ) -> AsyncIterator[str | None]:
     """Serve the API, and yield its `host:port`; None: it is not to be served. Raises CannotStart."""
-    if app is None or settings.admin_port is None:
+    if api is None or settings.admin_port is None:
         yield None
         return
     config = uvicorn.Config(
-        app,
+        api.guarded,
         lifespan="off",
         ws="none",
         http="httptools",
@@ -62,6 +72,7 @@ async def serving_operators(
             yield address_of(listener)
         finally:
             server.should_exit = True
+            api.end_streams()
             await asyncio.wait([serving])
 
 

@@ -47,7 +47,7 @@ class Server(SignalledServer):
         self._app = create_app(container)
         # Only who is asked keeps a log of events.
         token = operators_token(settings.admin_token_file)
-        self._operators = None if settings.admin_port is None else container.operators(token=token).guarded
+        self._operators = None if settings.admin_port is None else container.operators(token=token)
         super().__init__(
             uvicorn.Config(
                 self._app,

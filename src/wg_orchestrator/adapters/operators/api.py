@@ -73,6 +73,10 @@ class OperatorsApi:
         self.app = app
         self.guarded = Guard(app, Pages(), hosts, token)
 
+    def end_streams(self) -> None:
+        """They would go on for ever: the service stops."""
+        self._events.end()
+
     def _routes(self) -> APIRouter:
         router = APIRouter(prefix="/v1")
         get, post, delete = router.get, router.post, router.delete

@@ -37,6 +37,7 @@ class EventLog:
         self._count = 0
         """Of all events that there were."""
         self._news = asyncio.Event()
+        self._is_over = False
         tenants.follow(self._see)
 
     def _see(self, committed: Committed) -> None:
@@ -44,8 +45,13 @@ class EventLog:
         self._count += 1
         self._news.set()
 
+    def end(self) -> None:
+        """End all streams: the service stops."""
+        self._is_over = True
+        self._news.set()
+
     async def read(self, last_id: str | None, tenant: str | None) -> AsyncIterator[str]:
-        """The stream, for ever: from after the event with that id, or from now on. With a `tenant`, of that alone."""
+        """The stream, until `end`: from after the event with that id, or from now on; with a `tenant`, its own."""
         position = self._count
         yield "retry: 1000\n\n"
         if last_id is not None:
@@ -54,7 +60,7 @@ class EventLog:
                 yield _gap()
             else:
                 position = found
-        while True:
+        while not self._is_over:
             oldest = self._count - len(self._events)
             if position < oldest:
                 position = self._count

@@ -34,7 +34,10 @@ export function setUpInviting(api, tenant) {
       note("Selected: copy it with the keyboard.");
     }
   });
-  element("invitation-dialog").addEventListener("close", () => (element("invitation-command").textContent = ""));
+  element("invitation-dialog").addEventListener("close", () => {
+    element("invitation-command").textContent = "";
+    element("invitation-code").width = 0;
+  });
 }
 
 async function show(api, id, command) {

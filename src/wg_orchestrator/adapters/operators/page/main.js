@@ -140,7 +140,7 @@ async function refresh() {
   for (let tick = 0; ; tick++) {
     if (!document.hidden) {
       try {
-        if (tick % 3 === 0) await Promise.all([tenants.refresh(), showNodes()]);
+        if (tick % (tenants.all.length > PAGE ? 5 : 1) === 0) await Promise.all([tenants.refresh(), showNodes()]);
         if (chosen !== seen) [peersAfter, pathsAfter, seen] = ["", "", chosen];
         if (chosen !== null && isListed) {
           peersAfter = (await listPage(peersAfter)) ?? "";

@@ -5,7 +5,8 @@ import { visible } from "./text.js";
 const HEIGHT = 32;
 const BEYOND = 6; // Rows above and below what is in view.
 
-const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 const COLUMNS = [
   ["display_name", "Name", "name", (peer) => visible(peer.display_name)],
@@ -13,7 +14,7 @@ const COLUMNS = [
   ["protocol", "Protocol", "medium", (peer) => (peer.protocol === undefined ? "" : peer.protocol ?? "away")],
   ["node", "Node", "wide", (peer) => peer.node ?? ""],
   ["source", "Source", "wide", (peer) => peer.source ?? ""],
-  ["since", "Since", "medium", (peer) => (peer.since ? TIME.format(new Date(peer.since)) : "")],
+  ["since", "Since", "medium", (peer) => (peer.since ? moment(new Date(peer.since)) : "")],
   ["applied", "Applied", "medium", (peer) => (peer.applied === null || peer.applied === undefined ? "" : String(peer.applied))],
   ["proven", "Proven", "widest", (peer) => (peer.proven ? "yes" : "")],
   ["invitation", "Invitation", "widest", (peer) => peer.invitation ?? ""],
@@ -109,6 +110,10 @@ export class Table {
   }
 }
 
+function moment(time) {
+  return (time.toDateString() === new Date().toDateString() ? TIME : DAY).format(time);
+}
+
 function row() {
   const line = document.createElement("tr");
   for (const [, , kind] of COLUMNS) {
@@ -128,7 +133,7 @@ function space() {
 
 function height(line, pixels) {
   line.hidden = pixels === 0;
-  if (line.cells[0].height !== String(pixels)) line.cells[0].height = String(pixels);
+  line.cells[0].style.height = `${pixels}px`;
 }
 
 function set(element, name, value) {
