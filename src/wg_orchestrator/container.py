@@ -172,7 +172,7 @@ class Container(containers.DeclarativeContainer):
         view=view,
         steering=providers.Singleton(Steering, service=membership, tenants=tenants, records=records),
         nodes=nodes,
-        events=providers.Factory(EventLog, tenants=tenants, nodes=nodes),
+        events=providers.Factory(EventLog, tenants=tenants, nodes=nodes, telemetry=telemetry),
         hosts=settings.provided.admin_allowed_hosts,
         signing_key=settings.provided.invitation_signing_key,
     )

@@ -126,7 +126,7 @@ MembershipEvent: TypeAlias = PeerJoined | PeerLeft | PeerUpdated | PeerResumed |
 WHO_THINKS_OF_EVENTS = {
     "adapters/nats/expecting.py",
     "adapters/nats/commits.py",
-    "adapters/operators/events.py",
+    "adapters/operators/entries.py",
     "adapters/operators/recorder.py",
     "adapters/websocket/channel.py",
     "adapters/websocket/evictions.py",

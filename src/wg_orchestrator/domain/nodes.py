@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from wg_orchestrator.domain.stay import StayId
 
@@ -27,6 +27,24 @@ class Node:
     """When it was started, or when it was heard of last if it is not up, in seconds since 1970."""
     peers: int
     """How many peers are connected to it, as far as it has said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that has happened on a node, or to one, and is no event of a tenant."""
+
+    by: str
+    """The process that tells of it."""
+    number: int
+    """How many notes it has told by then."""
+    kind: Literal["refused", "node_up", "node_down"]
+    at: int
+    """Seconds since 1970."""
+    node: str
+    """On which it happened, or to which."""
+    tenant_id: str | None = None
+    cause: str | None = None
+    """Why a connection was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,14 @@ class Nodes(Protocol):
 
     async def ask(self, question: Question) -> Answers:
         """Ask all nodes. A node that does not answer within a second is named, and not waited for."""
+        ...
+
+    def refused(self, cause: str, tenant_id: str | None) -> None:
+        """Tell all nodes that a connection was refused here."""
+        ...
+
+    def hear(self, hearer: Callable[[Note], None]) -> None:
+        """Call it with every note, of whichever node, in the order in which its process tells them."""
         ...
 
     def answer_with(self, answer: Callable[[Question], Answer], peers: Callable[[], int]) -> None:

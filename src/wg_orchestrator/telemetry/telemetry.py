@@ -35,6 +35,7 @@ class Telemetry:
         self._windows: dict[tuple[str, str], _Window] = {}
         self._logger = structlog.get_logger("wg_orchestrator")
         self._counters: dict[str, Counter] = {}
+        self._followers: list[Callable[[str, str, Mapping[str, object]], None]] = []
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # Memory, open files, CPU.
 
@@ -43,7 +44,10 @@ class Telemetry:
     ) -> None:
         """`more` is called for further fields, if there is a line."""
         if self._has_line(event, reason):
-            self._logger.info(event, **_given(reason), **fields, **(more() if more is not None else {}))
+            given = {**fields, **(more() if more is not None else {})}
+            self._logger.info(event, **_given(reason), **given)
+            for follower in self._followers:
+                follower(event, reason, given)
 
     def warning(self, event: str, reason: str = "", **fields: object) -> None:
         if self._has_line(event, reason):
@@ -53,6 +57,12 @@ class Telemetry:
         """Log the exception that is being handled: it is a fault of ours."""
         if self._has_line("failed", what):
             self._logger.exception(what, **fields)
+
+    def follow(self, follower: Callable[[str, str, Mapping[str, object]], None]) -> None:
+        """Call it with each event that `info` logs, its reason and its fields; and with those that were left out, in
+        one, whose reason says how many there were.
+        """
+        self._followers.append(follower)
 
     def counter(self, name: str, what: str, *labels: str) -> Counter:
         """The counter of that name. Parts that ask for the same name share it."""
@@ -95,6 +105,8 @@ class Telemetry:
             event, reason = kind
             untold = window.lines - self._max_lines
             self._logger.warning(f"{event}, many more", **_given(reason), not_logged=untold, seconds=self._window)
+            for follower in self._followers:
+                follower(event, f"{reason}, {untold} more", {})
 
 
 class _Counts(Collector):

@@ -13,8 +13,9 @@ from nats.aio.msg import Msg
 from wg_orchestrator.adapters.nats.background import Background
 from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
 from wg_orchestrator.adapters.nats.names import process_of
+from wg_orchestrator.adapters.nats.notes import Notes
 from wg_orchestrator.adapters.nats.timings import USUAL, Timings
-from wg_orchestrator.domain.nodes import Answer, Answers, Node, NodeState, Question
+from wg_orchestrator.domain.nodes import Answer, Answers, Node, NodeState, Note, Question
 from wg_orchestrator.domain.stay import StayId
 
 logger = structlog.get_logger("wg_orchestrator.nats")
@@ -62,6 +63,13 @@ class NatsNodes:
         self._peers: Callable[[], int] = lambda: 0
         self._asked: dict[str, asyncio.Queue[tuple[str, Answer]]] = {}
         self._questions = 0
+        self._notes = Notes(process, name)
+
+    def refused(self, cause: str, tenant_id: str | None) -> None:
+        self._notes.tell("refused", self._name, tenant_id, cause)
+
+    def hear(self, hearer: Callable[[Note], None]) -> None:
+        self._notes.hear(hearer)
 
     def answer_with(self, answer: Callable[[Question], Answer], peers: Callable[[], int]) -> None:
         self._answer, self._peers = answer, peers
@@ -138,7 +146,7 @@ class NatsNodes:
         return NodeState.SILENT if now - seen.heard > _SILENT else NodeState.UP
 
     async def _run(self) -> None:
-        subscribed = 0
+        subscribed, was_here = 0, False
         while True:
             try:
                 await self._connection.connect()
@@ -147,11 +155,23 @@ class NatsNodes:
                     await client.subscribe(f"{self._prefix}.>", cb=self._hear)
                     subscribed = id(client)
                 await self._say()
+                if not was_here:
+                    was_here = True
+                    self._notes.tell("node_up", self._name)
+                self._watch()
+                for said in self._notes.take():
+                    await self._connection.send(f"{self._prefix}.note", _json(said), None)
             except NotHeard as error:
                 logger.debug("not said to be there", error=str(error))
             except Exception:
                 logger.exception("nodes failed")
             await anyio.sleep(_PRESENCE)
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        states = {name: self._state(seen, now) for name, seen in self._seen.items()}
+        down = {name for name, state in states.items() if state is NodeState.DOWN}
+        self._notes.see(states.keys() - down, down)
 
     async def _say(self, has_stopped: bool = False) -> None:
         said = {"node": self._name, "process": self._process, "since": self._since, "peers": self._peers()}
@@ -167,6 +187,8 @@ class NatsNodes:
                     await self._be_asked(said)
                 case "answer":
                     self._take(said)
+                case "note":
+                    self._notes.heard(said)
                 case _:
                     pass
         except (ValueError, KeyError, TypeError, AttributeError, NotHeard) as error:

@@ -182,7 +182,7 @@ class OperatorsApi:
         tenant: Annotated[
             str | None, Query(pattern=r"^[A-Za-z0-9._~-]{1,64}$", description="of this one alone")
         ] = None,
-        last_event_id: Annotated[str | None, Header(max_length=200, description="go on after this one")] = None,
+        last_event_id: Annotated[str | None, Header(max_length=2000, description="go on after this one")] = None,
     ) -> EventStream:
         """What happens, as server-sent events: joined, updated, left, resumed; and gap, where some may be missing."""
         return EventStream(self._events.read(last_event_id, tenant))

@@ -1,18 +1,18 @@
-"""What happens in the tenants, as a stream that can be gone on with (server-sent events, WHATWG HTML, section 9.2)."""
+"""What happens in the tenants and to the nodes, as a stream that can be gone on with."""
 
 import asyncio
-import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import islice
 
 import anyio
 
-from wg_orchestrator.adapters.operators.models import as_time
-from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated, assert_never
-from wg_orchestrator.domain.nodes import Nodes
+from wg_orchestrator.adapters.operators.entries import Entry, Heard, Place, event_id
+from wg_orchestrator.domain.events import Committed, PeerJoined
+from wg_orchestrator.domain.nodes import Nodes, Note
 from wg_orchestrator.domain.ports import TenantRepository
+from wg_orchestrator.telemetry.telemetry import Telemetry
 
 KEPT = 10_000
 """Events that somebody who has broken off can go on after."""
@@ -22,26 +22,52 @@ _ALIVE = 10.0
 
 
 class EventLog:
-    """The latest events of all tenants, in the order in which this node was told of them.
+    """The latest events of all tenants, in the order in which this node was told of them, and what nodes tell besides.
 
     Readers share it, so a slow one holds up nobody: if what it has not read yet is kept no more, it is told of a gap.
     An event has an id by which it is known on every node; of an event that was found out by this node alone, the id is
     known here alone.
     """
 
-    def __init__(self, tenants: TenantRepository, nodes: Nodes, kept: int = KEPT) -> None:
+    def __init__(self, tenants: TenantRepository, nodes: Nodes, telemetry: Telemetry, kept: int = KEPT) -> None:
+        """Of who is refused it tells what `telemetry` logs."""
         self._tenants = tenants
         self._nodes = nodes
-        # Of each event: the era of its revision, when it was heard of, and what it is.
-        self._events: deque[tuple[str, float, Committed]] = deque(maxlen=kept)
+        self._entries: deque[Entry] = deque(maxlen=kept)
         self._count = 0
-        """Of all events that there were."""
+        """Of all entries that there were."""
+        self._event = ""
+        self._heard: Heard = {}
+        self._down = frozenset[str]()
         self._news = asyncio.Event()
         self._is_over = False
         tenants.follow(self._see)
+        nodes.hear(self._hear)
+        telemetry.follow(self._refused)
+
+    def _refused(self, event: str, reason: str, fields: Mapping[str, object]) -> None:
+        if event == "refused":
+            tenant = fields.get("tenant")
+            self._nodes.refused(reason, tenant if isinstance(tenant, str) else None)
 
     def _see(self, committed: Committed) -> None:
-        self._events.append((self._tenants.era, time.time(), committed))
+        self._event = event_id(self._tenants.era, committed)
+        node = self._nodes.began(committed.event.stay.id) if isinstance(committed.event, PeerJoined) else None
+        self._add(committed, int(time.time()), node)
+
+    def _hear(self, note: Note) -> None:
+        before = self._heard.get(note.by)
+        if before is not None and note.number > before + 1:
+            self._add(None, note.at)
+        self._heard = {**self._heard, note.by: note.number}
+        # Two may tell it, if for a moment each of them does not know of the other.
+        if note.kind != "node_down" or note.node not in self._down:
+            self._add(note, note.at, note.node)
+        if note.kind != "refused":
+            self._down = self._down - {note.node} if note.kind == "node_up" else self._down | {note.node}
+
+    def _add(self, what: Committed | Note | None, at: int, node: str | None = None) -> None:
+        self._entries.append(Entry(what, at, Place(self._event, self._heard), node))
         self._count += 1
         self._news.set()
 
@@ -54,21 +80,20 @@ class EventLog:
         """The stream, until `end`: from after the event with that id, or from now on; with a `tenant`, its own."""
         position = self._count
         yield "retry: 1000\n\n"
-        if last_id is not None:
-            found = self._after(last_id)
-            if found is None:
-                yield _gap()
-            else:
-                position = found
+        if last_id:
+            missed = self._missed(last_id)
+            position = self._count
+            for first in range(0, len(missed), _AT_ONCE):
+                yield "".join(entry.text() for entry in missed[first : first + _AT_ONCE] if entry.concerns(tenant))
         while not self._is_over:
-            oldest = self._count - len(self._events)
+            oldest = self._count - len(self._entries)
             if position < oldest:
                 position = self._count
                 yield _gap()
                 continue
-            batch = list(islice(self._events, position - oldest, position - oldest + _AT_ONCE))
+            batch = list(islice(self._entries, position - oldest, position - oldest + _AT_ONCE))
             position += len(batch)
-            text = "".join(self._texts(batch, tenant))
+            text = "".join(entry.text() for entry in batch if entry.concerns(tenant))
             if text:
                 yield text
             elif not batch:
@@ -78,56 +103,22 @@ class EventLog:
                 if waiting.cancelled_caught:
                     yield ": nothing new\n\n"
 
-    def _after(self, last_id: str) -> int | None:
-        """The position after the event with this id; None: it is not kept, or was never here."""
-        oldest = self._count - len(self._events)
-        for number, (era, _, committed) in enumerate(self._events):
-            if _id(era, committed) == last_id:
-                return oldest + number + 1
-        return None
-
-    def _texts(self, batch: list[tuple[str, float, Committed]], tenant: str | None) -> Iterator[str]:
-        for era, at, committed in batch:
-            stay = committed.event.stay
-            if tenant is None or stay.tenant_id == tenant:
-                kind, cause = _kind(committed)
-                data = {
-                    "at": as_time(int(at)),
-                    "tenant": stay.tenant_id,
-                    "revision": committed.revision,
-                    "display_name": stay.peer.display_name,
-                    "public_key": stay.peer.public_key.text,
-                    "virtual_ip": str(stay.peer.virtual_ip),
-                    "cause": cause,
-                    "node": self._nodes.began(stay.id) if kind == "joined" else None,
-                }
-                # All on one line: a name has no line break in it, and JSON would escape it.
-                yield f"id: {_id(era, committed)}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
-
-
-def _id(era: str, committed: Committed) -> str:
-    stay = committed.event.stay
-    known = f"{era}:{committed.revision}:{stay.tenant_id}"
-    # Others may have numbered it otherwise, or not have it.
-    return known if committed.is_numbered else f"{known}:{stay.id}:{stay.turn}:{id(committed)}"
+    def _missed(self, last_id: str) -> list[Entry]:
+        """What a reader has missed that was told of the entry with this id last: the entries of tenants after it, and
+        all notes that it was not told of, wherever they are here. Just a gap, if that is not known.
+        """
+        entries = list(self._entries)
+        try:
+            place = Place.parse(last_id)
+            known = [isinstance(one.what, Committed) and one.place.event == place.event for one in entries]
+            began = place.event == "" and len(entries) == self._count
+            first = 0 if began else known.index(True) + 1
+        except ValueError:
+            return [Entry(None, int(time.time()), Place("", {}))]
+        before = [one for one in entries[:first] if isinstance(one.what, Note) and not place.has(one.what)]
+        after = [one for one in entries[first:] if not (isinstance(one.what, Note) and place.has(one.what))]
+        return before + after
 
 
 def _gap() -> str:
-    return f"event: gap\ndata: {json.dumps({'at': as_time(int(time.time()))})}\n\n"
-
-
-def _kind(committed: Committed) -> tuple[str, str | None]:
-    """The name of the event, and of a leave its cause."""
-    event, cause = committed.event, None
-    match event:
-        case PeerJoined():
-            kind = "joined"
-        case PeerLeft():
-            kind, cause = "left", event.cause.value
-        case PeerUpdated():
-            kind = "updated"
-        case PeerResumed():
-            kind = "resumed"
-        case _:
-            assert_never(event)
-    return kind, cause
+    return Entry(None, int(time.time()), Place("", {})).text()
