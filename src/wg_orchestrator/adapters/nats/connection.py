@@ -136,7 +136,7 @@ class Connection:
 
     async def close(self) -> None:
         self._closing = True
-        if not self.client.is_closed:
+        if self._inbox and not self.client.is_closed:  # The client library objects if it was never connected.
             await self.client.close()
 
 

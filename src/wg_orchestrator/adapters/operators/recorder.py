@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import islice
 
+import anyio
 import structlog
 
 from wg_orchestrator.domain.errors import Unavailable
@@ -17,6 +18,8 @@ logger = structlog.get_logger("wg_orchestrator.history")
 
 _INTERVAL = 0.5
 """Seconds from one batch to the next: what a process that is killed has not stored is not older."""
+_PATIENCE = 0.5
+"""Seconds that one batch may take when the service stops."""
 _AT_ONCE = 1000
 _MOST_WAITING = 200_000
 
@@ -44,6 +47,7 @@ class Recorder:
         self._clock = clock
         self._waiting: deque[Record] = deque()
         self._given_up = 0
+        self._stopping = asyncio.Event()
         tenants.follow(self._see)
 
     @asynccontextmanager
@@ -54,9 +58,18 @@ class Recorder:
             try:
                 yield
             finally:
-                work.cancel()
-                await asyncio.wait([work])
-                await self.store()
+                self._stopping.set()
+                await self._last(work)
+
+    async def _last(self, work: "asyncio.Task[None]") -> None:
+        """Wait for the end of the work, for as long as it gets on."""
+        waiting = -1
+        while not work.done() and len(self._waiting) != waiting:
+            waiting = len(self._waiting)
+            await asyncio.wait([work], timeout=_PATIENCE)
+        work.cancel()
+        if self._waiting:
+            logger.error("history lost", records=len(self._waiting))
 
     def _see(self, committed: Committed) -> None:
         event = committed.event
@@ -78,8 +91,11 @@ class Recorder:
                 self._given_up += 1
 
     async def _keep_storing(self) -> None:
-        while True:
-            await asyncio.sleep(_INTERVAL)
+        is_last = False
+        while not is_last:
+            with anyio.move_on_after(_INTERVAL):
+                await self._stopping.wait()
+            is_last = self._stopping.is_set()
             await self.store()
 
     async def store(self) -> None:
