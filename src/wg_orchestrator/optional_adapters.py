@@ -77,12 +77,12 @@ def sqlite_history(records: Any, days: int) -> Any:
     return SqliteHistory(records.database, days)
 
 
-def nats_history(settings: Settings, tenants: Any, timings: Timings) -> Any:
-    """NatsHistory."""
+def nats_history(settings: Settings, nodes: Any, tenants: Any, timings: Timings) -> Any:
+    """NatsHistory, on the connection of NatsNodes."""
     from wg_orchestrator.adapters.nats.history import NatsHistory
 
-    connection, stream = _nats_connection(settings), _nats_stream(settings)
-    return NatsHistory(connection, stream, settings.audit_days, tenants, tenants.is_ready, timings)
+    stream = _nats_stream(settings)
+    return NatsHistory(nodes.connection, stream, settings.audit_days, tenants, tenants.is_ready, timings)
 
 
 def nats_nodes(settings: Settings, process: str, timings: Timings) -> Any:

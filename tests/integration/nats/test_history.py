@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.integration.nats.nodes import QUICK, a_stream
 from tests.integration.process import ServiceProcess, serving
 from tests.integration.service import Client
 from wg_orchestrator.adapters.memory.tenant_repository import InMemoryTenantRepository
-from wg_orchestrator.adapters.nats.connection import ConnectionOptions
+from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions
 from wg_orchestrator.adapters.nats.history import NatsHistory
 from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.domain.errors import Unavailable
@@ -26,11 +26,14 @@ from wg_orchestrator.domain.events import LeaveCause
 from wg_orchestrator.domain.history import Record
 
 
-def on(server: NatsServer, stream: str, is_ready: bool = False) -> NatsHistory:
+@asynccontextmanager
+async def on(server: NatsServer, stream: str, is_ready: bool = False) -> AsyncIterator[NatsHistory]:
     """One that knows of nobody who is in."""
     tenants = InMemoryTenantRepository(IPv4Network("100.64.0.0/10"), 100)
-    options = StreamOptions(stream, "any")
-    return NatsHistory(ConnectionOptions((server.url,)), options, 30, tenants, lambda: is_ready, QUICK)
+    connection = Connection(ConnectionOptions((server.url,)), QUICK)
+    await connection.connect()
+    yield NatsHistory(connection, StreamOptions(stream, "any"), 30, tenants, lambda: is_ready, QUICK)
+    await connection.close()
 
 
 @pytest.fixture
@@ -41,22 +44,19 @@ def stream() -> str:
 class TestNatsHistory(HistoryContract):
     @pytest.fixture
     async def history(self, server: NatsServer, stream: str) -> AsyncIterator[NatsHistory]:
-        history = on(server, stream)
-        async with history.running():
+        async with on(server, stream) as history:
             yield history
 
     @pytest.fixture
     async def other(self, server: NatsServer, stream: str) -> AsyncIterator[NatsHistory]:
-        other = on(server, stream)
-        async with other.running():
+        async with on(server, stream) as other:
             yield other
 
 
 async def test_who_is_gone_without_a_record_is_ended_once_and_by_the_next_holder_at_the_latest(
     server: NatsServer, stream: str
 ) -> None:
-    unsure, sure = on(server, stream), on(server, stream, is_ready=True)
-    async with unsure.running(), sure.running():
+    async with on(server, stream) as unsure, on(server, stream, is_ready=True) as sure:
         now = time.time()
         await unsure.put([Record(FIRST, now - 100), Record(SECOND, now - 50)])
         assert [one.until for one in await unsure.holdings(ACME, ADDRESS)] == [None, None]
@@ -74,8 +74,7 @@ async def test_who_is_gone_without_a_record_is_ended_once_and_by_the_next_holder
 
 
 async def test_while_nats_is_away_it_says_so_and_afterwards_all_is_there(own_server: NatsServer, stream: str) -> None:
-    history = on(own_server, stream)
-    async with history.running():
+    async with on(own_server, stream) as history:
         await history.put([Record(FIRST, 1_800_000_000.0)])
         own_server.kill()
         with pytest.raises(Unavailable):

@@ -136,7 +136,7 @@ class Connection:
 
     async def close(self) -> None:
         self._closing = True
-        if self._inbox and not self.client.is_closed:  # The client library objects if it was never connected.
+        if not self.client.is_closed:
             await self.client.close()
 
 

@@ -1,7 +1,7 @@
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from nats.errors import Error
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from wg_orchestrator.adapters.nats.answer import parse_answer
-from wg_orchestrator.adapters.nats.connection import Connection, ConnectionOptions, NotHeard
+from wg_orchestrator.adapters.nats.connection import Connection, NotHeard
 from wg_orchestrator.adapters.nats.stream_settings import StreamOptions
 from wg_orchestrator.adapters.nats.timings import USUAL, Timings
 from wg_orchestrator.domain.errors import Unavailable
@@ -31,7 +31,6 @@ _AT_ONCE = 500
 _IN_DOUBT = 30.0
 """Seconds that a stay must be old before it counts as ended because it is not there."""
 _NOT_FOUND = 404
-_CLOSING_TIME = 0.25
 
 
 class NatsHistory:
@@ -42,15 +41,16 @@ class NatsHistory:
 
     def __init__(
         self,
-        connection: ConnectionOptions,
+        connection: Connection,
         stream: StreamOptions,
         days: int,
         tenants: TenantRepository,
         is_ready: Callable[[], bool],
         timings: Timings = USUAL,
     ) -> None:
-        """`stream` is that of the tenants: this one has its name with `-history` at the end. What is `days` old is
-        forgotten. `is_ready`: whether `tenants` knows of everybody now.
+        """`connection` is used while there is one: somebody else connects it. `stream` is that of the tenants: this one
+        has its name with `-history` at the end. What is `days` old is forgotten. `is_ready`: whether `tenants` knows of
+        everybody now.
         """
         self._name = f"{stream.name}-history"
         self._config = {
@@ -64,20 +64,14 @@ class NatsHistory:
             "max_bytes": _MOST_BYTES,
             "max_msgs_per_subject": _MOST_OF_ONE,
         }
-        self._connection = Connection(connection, timings)
+        self._connection = connection
         self._timings = timings
         self._tenants = tenants
         self._is_ready = is_ready
         self._is_made = False
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Close the connection at the end."""
-        try:
-            yield
-        finally:
-            with anyio.move_on_after(_CLOSING_TIME, shield=True):
-                await self._connection.close()
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def put(self, records: Sequence[Record]) -> None:
         try:
@@ -115,7 +109,8 @@ class NatsHistory:
                 await self._connection.send(self._subject_of(tenant_id, address), payload, None)
 
     async def _read(self, subject: str) -> list[dict[str, Any]]:
-        await self._connection.connect()
+        if not self._connection.client.is_connected:
+            raise NotHeard("not connected")
         stream = self._connection.client.jetstream()
         config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1, inactive_threshold=5)
         consumer = await stream.pull_subscribe(subject, stream=self._name, config=config)
@@ -134,7 +129,6 @@ class NatsHistory:
         """Make the stream, if it is not there, and have it keep what it keeps for as long as it is to be kept."""
         if self._is_made:
             return
-        await self._connection.connect()
         info = await self._request(f"STREAM.INFO.{self._name}", {})
         what = "CREATE" if info.get("error", {}).get("code") == _NOT_FOUND else "UPDATE"
         answer = await self._request(f"STREAM.{what}.{self._name}", self._config)

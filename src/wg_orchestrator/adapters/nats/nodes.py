@@ -54,7 +54,8 @@ class NatsNodes:
         """`process` is what the ids of stays begin with that begin here."""
         self._name = name
         self._prefix = f"{stream}-nodes"
-        self._connection = Connection(connection, timings)
+        self.connection = self._connection = Connection(connection, timings)
+        """Made within `running`, and again whenever it is lost."""
         self._timings = timings
         self._process = process
         self._since = int(time.time())
