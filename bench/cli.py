@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.contenders import BESIDE, CONTENDERS
+from bench.contenders import BESIDE, CONTENDERS, WATCHED, WITH_HISTORY
 from bench.errors import BrokenPromise
 from bench.long_workloads import Growth, Idle
 from bench.node_workloads import NodesAdmissions, NodesQuiet
@@ -53,6 +53,12 @@ def _quick_workloads() -> list[Workload]:
     ]
 
 
+def _is_meant(server: str, servers: tuple[str, ...], beside: Path | None) -> bool:
+    if server == BESIDE:
+        return beside is not None
+    return server in servers if servers else server not in (WATCHED, WITH_HISTORY)
+
+
 _NAMES = tuple(workload.name for workload in _workloads(0.0))
 
 
@@ -98,7 +104,7 @@ def main(
     try:
         results = measure(
             workloads,
-            [server for server in CONTENDERS if (beside if server == BESIDE else not servers or server in servers)],
+            [server for server in CONTENDERS if _is_meant(server, servers, beside)],
             1 if quick else repeats,
             budget,
             quick=quick,
