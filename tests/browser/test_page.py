@@ -110,10 +110,11 @@ async def test_an_invitation_is_made_and_its_command_is_shown_once(browser: Brow
     keys = {"invitation_signing_key": tmp_path / "key", "invitation_keys": tmp_path / "key.pub"}
     async with (
         operated(tmp_path, state=tmp_path / "state", **keys) as (service, api),
-        at(browser, str(api.base_url)) as operator,
+        at(browser, str(api.base_url), "") as operator,
     ):
         page = operator.page
-        await page.click("#invite")
+        await page.click("#invite")  # Nobody is in yet.
+        await page.fill("[name=tenant]", "acme")
         await page.fill("[name=name]", "printer")
         await page.fill("[name=url]", "wss://vpn.example.org/")
         await page.click("#invite-form button.main")
@@ -134,6 +135,7 @@ async def test_an_invitation_is_made_and_its_command_is_shown_once(browser: Brow
         await expect(command).to_be_empty()
         assert token not in await page.content()
         await Client.join(service, 1, headers=bearer(token))
+        await page.click("#tenants button")
         await operator.sees(NAMES, ["printer"])
 
 

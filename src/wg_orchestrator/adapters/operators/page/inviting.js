@@ -2,11 +2,12 @@
 
 import { element, note } from "./dialogs.js";
 
-/** `tenant` gives the tenant that is invited to. */
+/** `tenant` gives the tenant that somebody looks at, or null. */
 export function setUpInviting(api, tenant) {
   const dialog = element("invite-dialog"), form = element("invite-form"), fault = element("invite-fault");
   element("invite").addEventListener("click", () => {
     fault.textContent = "";
+    form.tenant.value = tenant() ?? form.tenant.value;
     if (form.url.value === "") form.url.value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.hostname}:8000`;
     dialog.showModal();
   });
@@ -15,7 +16,7 @@ export function setUpInviting(api, tenant) {
     event.preventDefault();
     const number = (field) => (field.value === "" ? null : Number(field.value));
     const name = form.elements.name.value.trim();
-    const wanted = { tenant: tenant(), uses: number(form.uses), expires: number(form.expires), stay: number(form.stay) };
+    const wanted = { tenant: form.tenant.value, uses: number(form.uses), expires: number(form.expires), stay: number(form.stay) };
     try {
       const made = await api.call("POST", "/v1/invitations", name === "" ? wanted : { ...wanted, name });
       const command = `wg-orchestrator up ${form.url.value.replace(/\/+$/, "")}/tenants/${wanted.tenant} --invitation ${made.token}`;
