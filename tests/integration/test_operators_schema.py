@@ -27,7 +27,8 @@ OPERATIONS = [
     "GET /v1/tenants", "GET /v1/tenants/{tenant}", "GET /v1/tenants/{tenant}/peers",
     "DELETE /v1/tenants/{tenant}/peers/{virtual_ip}", "GET /v1/revocations", "POST /v1/revocations",
     "GET /v1/revocations/{revocation}", "DELETE /v1/revocations/{revocation}", "POST /v1/invitations",
-    "GET /v1/invitations", "GET /v1/nodes",
+    "GET /v1/invitations", "GET /v1/nodes", "GET /v1/tenants/{tenant}/paths", "GET /v1/tenants/{tenant}/history",
+    "POST /v1/qr-code",
 ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Entry:
     at: int
     place: Place
     node: str | None = None
-    """Where a peer has joined, or what a note is about."""
+    """On which the stay began, or what a note is about."""
 
     def concerns(self, tenant: str | None) -> bool:
         """Whether it is told to who reads of this tenant alone. None reads of all."""
@@ -82,7 +82,7 @@ class Entry:
             "public_key": stay.peer.public_key.text,
             "virtual_ip": str(stay.peer.virtual_ip),
             "cause": cause,
-            "node": self.node,
+            "node": self.node if name == "joined" else None,
         }
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 import anyio
 
 from wg_orchestrator.adapters.operators.entries import Entry, Heard, Place, event_id
-from wg_orchestrator.domain.events import Committed, PeerJoined
+from wg_orchestrator.domain.events import Committed
 from wg_orchestrator.domain.nodes import Nodes, Note
 from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.telemetry.telemetry import Telemetry
@@ -52,8 +52,7 @@ class EventLog:
 
     def _see(self, committed: Committed) -> None:
         self._event = event_id(self._tenants.era, committed)
-        node = self._nodes.began(committed.event.stay.id) if isinstance(committed.event, PeerJoined) else None
-        self._add(committed, int(time.time()), node)
+        self._add(committed, int(time.time()), self._nodes.began(committed.event.stay.id))
 
     def _hear(self, note: Note) -> None:
         before = self._heard.get(note.by)
