@@ -157,7 +157,9 @@ class Container(containers.DeclarativeContainer):
     nodes = providers.Selector(
         settings.provided.store, memory=providers.Singleton(OneNode, settings.provided.node), nats=nats_nodes
     )
-    sqlite_history = providers.Singleton(optional_adapters.sqlite_history, sqlite_records, settings.provided.audit_days)
+    sqlite_history = providers.Singleton(
+        optional_adapters.sqlite_history, settings.provided.state, sqlite_records, settings.provided.audit_days
+    )
     nats_history = providers.Singleton(optional_adapters.nats_history, settings, nats_nodes, nats_tenants, nats_timings)
     history = providers.Selector(
         settings.provided.records, memory=providers.Object(None), sqlite=sqlite_history, nats=nats_history

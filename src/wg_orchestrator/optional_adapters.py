@@ -70,11 +70,11 @@ def nats_records(settings: Settings, timings: Timings = USUAL, may_be_made: bool
     return NatsAdmissionRecords(_nats_connection(settings), stream, timings)
 
 
-def sqlite_history(records: Any, days: int) -> Any:
+def sqlite_history(path: Path, records: Any, days: int) -> Any:
     """SqliteHistory, in the file of SqliteAdmissionRecords."""
     from wg_orchestrator.adapters.sqlite.history import SqliteHistory
 
-    return SqliteHistory(records.database, days)
+    return SqliteHistory(path, records.database, days)
 
 
 def nats_history(settings: Settings, nodes: Any, tenants: Any, timings: Timings) -> Any:

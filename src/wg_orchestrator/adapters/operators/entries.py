@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from wg_orchestrator.adapters.operators.models import as_time
 from wg_orchestrator.domain.events import Committed, PeerJoined, PeerLeft, PeerResumed, PeerUpdated, assert_never
@@ -24,6 +24,8 @@ class Place:
     heard: Heard
 
     def __str__(self) -> str:
+        if not self.heard:
+            return self.event
         return "|".join([self.event, *(f"{by}.{number}" for by, number in self.heard.items())])
 
     @classmethod
@@ -38,15 +40,18 @@ class Place:
         return note.number <= self.heard.get(note.by, 0)
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """What has happened, and where a reader is that was told of it. What is None is a gap: some may be missing."""
 
-    what: Committed | Note | None
-    at: int
-    place: Place
-    node: str | None = None
-    """On which the stay began, or what a note is about."""
+    __slots__ = ("_at", "_node", "_text", "place", "what")
+
+    def __init__(self, what: Committed | Note | None, at: float, place: Place, node: str | None = None) -> None:
+        """`at` in seconds since 1970. `node` is the one on which the stay began, or what a note is about."""
+        self.what = what
+        self.place = place
+        self._at = at
+        self._node = node
+        self._text: bytes | None = None
 
     def concerns(self, tenant: str | None) -> bool:
         """Whether it is told to who reads of this tenant alone. None reads of all."""
@@ -56,34 +61,39 @@ class Entry:
             return self.what.tenant_id == tenant or self.what.kind != "refused"
         return self.what.event.stay.tenant_id == tenant
 
-    def text(self) -> str:
-        # All on one line: a name has no line break in it, and JSON would escape it.
-        name, data = self._told()
-        place = "" if self.what is None else f"id: {self.place}\n"
-        return f"{place}event: {name}\ndata: {json.dumps({'at': as_time(self.at), **data})}\n\n"
+    def text(self) -> bytes:
+        """The same for all readers, so it is made once."""
+        if self._text is None:
+            self._text = self._made().encode()
+        return self._text
 
-    def _told(self) -> tuple[str, dict[str, Any]]:
+    def _made(self) -> str:
+        # All on one line: a name has no line break in it, and JSON would escape it. Of all that is told, only the names
+        # of peers and nodes, and causes, have to be escaped.
+        at = _time(int(self._at))
         if self.what is None:
-            return "gap", {}
+            return f'event: gap\ndata: {{"at":"{at}"}}\n\n'
         if isinstance(self.what, Note):
-            nobody = dict.fromkeys(("revision", "display_name", "public_key", "virtual_ip"))
-            return self.what.kind, {
-                "tenant": self.what.tenant_id,
-                **nobody,
-                "cause": self.what.cause,
-                "node": self.node,
-            }
-        name, cause = _kind(self.what)
-        stay = self.what.event.stay
-        return name, {
-            "tenant": stay.tenant_id,
-            "revision": self.what.revision,
-            "display_name": stay.peer.display_name,
-            "public_key": stay.peer.public_key.text,
-            "virtual_ip": str(stay.peer.virtual_ip),
-            "cause": cause,
-            "node": self.node if name == "joined" else None,
-        }
+            note = self.what
+            name: str = note.kind
+            told = (
+                f'"tenant":{_text(note.tenant_id)},"revision":null,"display_name":null,"public_key":null,'
+                f'"virtual_ip":null,"cause":{_text(note.cause)},"node":{_text(self._node)}'
+            )
+        else:
+            name, cause = _kind(self.what)
+            stay, revision = self.what.event.stay, self.what.revision
+            peer = stay.peer
+            told = (
+                f'"tenant":"{stay.tenant_id}","revision":{revision},"display_name":{_text(peer.display_name)},'
+                f'"public_key":"{peer.public_key.text}","virtual_ip":"{peer.virtual_ip}","cause":{_text(cause)},'
+                f'"node":{_text(self._node if name == "joined" else None)}'
+            )
+        return f'id: {self.place}\nevent: {name}\ndata: {{"at":"{at}",{told}}}\n\n'
+
+
+_time = lru_cache(maxsize=4)(as_time)
+_text = json.JSONEncoder().encode
 
 
 def event_id(era: str, committed: Committed) -> str:

@@ -16,7 +16,9 @@ from wg_orchestrator.telemetry.telemetry import Telemetry
 
 KEPT = 10_000
 """Events that somebody who has broken off can go on after."""
-_AT_ONCE = 200
+_AT_ONCE = 1000
+_GATHERING = 0.05
+"""Seconds for which a reader that was told of everything lets events gather, so that a storm costs it few writes."""
 _ALIVE = 10.0
 """Seconds without an event after which a comment is sent, so that a connection that is gone is noticed."""
 
@@ -52,7 +54,7 @@ class EventLog:
 
     def _see(self, committed: Committed) -> None:
         self._event = event_id(self._tenants.era, committed)
-        self._add(committed, int(time.time()), self._nodes.began(committed.event.stay.id))
+        self._add(committed, time.time(), self._nodes.began(committed.event.stay.id))
 
     def _hear(self, note: Note) -> None:
         before = self._heard.get(note.by)
@@ -65,7 +67,7 @@ class EventLog:
         if note.kind != "refused":
             self._down = self._down - {note.node} if note.kind == "node_up" else self._down | {note.node}
 
-    def _add(self, what: Committed | Note | None, at: int, node: str | None = None) -> None:
+    def _add(self, what: Committed | Note | None, at: float, node: str | None = None) -> None:
         self._entries.append(Entry(what, at, Place(self._event, self._heard), node))
         self._count += 1
         self._news.set()
@@ -75,15 +77,15 @@ class EventLog:
         self._is_over = True
         self._news.set()
 
-    async def read(self, last_id: str | None, tenant: str | None) -> AsyncIterator[str]:
+    async def read(self, last_id: str | None, tenant: str | None) -> AsyncIterator[bytes]:
         """The stream, until `end`: from after the event with that id, or from now on; with a `tenant`, its own."""
         position = self._count
-        yield "retry: 1000\n\n"
+        yield b"retry: 1000\n\n"
         if last_id:
             missed = self._missed(last_id)
             position = self._count
             for first in range(0, len(missed), _AT_ONCE):
-                yield "".join(entry.text() for entry in missed[first : first + _AT_ONCE] if entry.concerns(tenant))
+                yield b"".join(entry.text() for entry in missed[first : first + _AT_ONCE] if entry.concerns(tenant))
         while not self._is_over:
             oldest = self._count - len(self._entries)
             if position < oldest:
@@ -92,7 +94,7 @@ class EventLog:
                 continue
             batch = list(islice(self._entries, position - oldest, position - oldest + _AT_ONCE))
             position += len(batch)
-            text = "".join(entry.text() for entry in batch if entry.concerns(tenant))
+            text = b"".join(entry.text() for entry in batch if entry.concerns(tenant))
             if text:
                 yield text
             elif not batch:
@@ -100,7 +102,9 @@ class EventLog:
                 with anyio.move_on_after(_ALIVE) as waiting:
                     await self._news.wait()
                 if waiting.cancelled_caught:
-                    yield ": nothing new\n\n"
+                    yield b": nothing new\n\n"
+                else:
+                    await anyio.sleep(_GATHERING)
 
     def _missed(self, last_id: str) -> list[Entry]:
         """What a reader has missed that was told of the entry with this id last: the entries of tenants after it, and
@@ -119,5 +123,5 @@ class EventLog:
         return before + after
 
 
-def _gap() -> str:
+def _gap() -> bytes:
     return Entry(None, int(time.time()), Place("", {})).text()

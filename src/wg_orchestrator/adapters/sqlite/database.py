@@ -39,12 +39,10 @@ CREATE TABLE IF NOT EXISTS reports (
     PRIMARY KEY (revocation, node)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holdings (
-    tenant TEXT NOT NULL, address TEXT NOT NULL, since INTEGER NOT NULL, stay TEXT NOT NULL,
-    public_key TEXT NOT NULL, display_name TEXT NOT NULL, until INTEGER, cause TEXT,
-    PRIMARY KEY (tenant, address, since, stay)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS open_holdings ON holdings (tenant, address, stay) WHERE until IS NULL;
-CREATE INDEX IF NOT EXISTS ended_holdings ON holdings (until) WHERE until IS NOT NULL;
+    id INTEGER NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL, address BLOB NOT NULL, since INTEGER NOT NULL, stay TEXT NOT NULL,
+    public_key TEXT NOT NULL, display_name TEXT NOT NULL, until INTEGER, cause TEXT
+) STRICT;
 CREATE TABLE IF NOT EXISTS signs (name TEXT NOT NULL PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 _VERSION = 1

@@ -37,18 +37,18 @@ class Told(OneNode):
             hearer(Note(by, number, kind, 1_800_000_000, node, cause=f"{by}{number}"))
 
 
-async def told(stream: AsyncIterator[str]) -> list[tuple[str, str, dict[str, Any]]]:
+async def told(stream: AsyncIterator[bytes]) -> list[tuple[str, str, dict[str, Any]]]:
     """Of the next part of the stream: the id, the name and the data of each event."""
     found = []
-    for text in (await anext(stream)).removesuffix("\n\n").split("\n\n"):
+    for text in (await anext(stream)).decode().removesuffix("\n\n").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in text.split("\n"))
         if "event" in fields:
             found.append((fields.get("id", ""), fields["event"], json.loads(fields["data"])))
     return found
 
 
-async def begun(stream: AsyncIterator[str]) -> AsyncIterator[str]:
-    assert await anext(stream) == "retry: 1000\n\n"
+async def begun(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    assert await anext(stream) == b"retry: 1000\n\n"
     return stream
 
 

@@ -21,7 +21,7 @@ async def history_in(
 ) -> AsyncIterator[SqliteHistory]:
     records = SqliteAdmissionRecords(folder / "state")
     async with records.running():
-        history = SqliteHistory(records.database, days, most, clock)
+        history = SqliteHistory(folder / "state", records.database, days, most, clock)
         async with history.running():
             yield history
 

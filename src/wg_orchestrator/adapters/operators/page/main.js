@@ -138,6 +138,7 @@ async function pathsPage(after) {
 async function refresh() {
   let [peersAfter, pathsAfter, seen] = ["", "", null];
   for (let tick = 0; ; tick++) {
+    const began = performance.now();
     if (!document.hidden) {
       try {
         if (tick % (tenants.all.length > PAGE ? 5 : 1) === 0) await Promise.all([tenants.refresh(), showNodes()]);
@@ -151,7 +152,8 @@ async function refresh() {
         if (error instanceof Refused && error.status < 500) note(error.message, true);
       }
     }
-    await sleep(TICK);
+    // A service that is busy is not asked as often.
+    await sleep(Math.max(TICK, 50 * (performance.now() - began)));
   }
 }
 
