@@ -103,8 +103,10 @@ class Recorder:
         if self._given_up:
             logger.error("history lost", records=self._given_up)
             self._given_up = 0
-        while self._waiting:
-            batch = list(islice(self._waiting, _AT_ONCE))
+        due = len(self._waiting)  # What comes meanwhile is the next batch's: else a storm would be stored one by one.
+        while due > 0:
+            batch = list(islice(self._waiting, min(due, _AT_ONCE)))
+            due -= len(batch)
             given_up = self._given_up
             try:
                 await self._history.put(batch)
