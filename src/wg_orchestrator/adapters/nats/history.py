@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
-import structlog
 from nats.errors import Error
 from nats.js.api import AckPolicy, ConsumerConfig
 
@@ -21,8 +20,6 @@ from wg_orchestrator.domain.peer import VirtualIP
 from wg_orchestrator.domain.ports import TenantRepository
 from wg_orchestrator.domain.stay import StayId
 from wg_orchestrator.domain.tenant_id import TenantId
-
-logger = structlog.get_logger("wg_orchestrator.nats")
 
 _MOST_BYTES = 1 << 30
 _MOST_OF_ONE = 10_000
@@ -83,7 +80,7 @@ class NatsHistory:
             await self._ask(self._subject(last), _encode(last))
         except NotHeard as error:
             self._is_made = False
-            raise Unavailable("NATS is away") from error
+            raise Unavailable(str(error)) from error
 
     async def holdings(self, tenant_id: TenantId, address: VirtualIP) -> list[Holding]:
         subject = self._subject_of(tenant_id, address)
@@ -133,7 +130,6 @@ class NatsHistory:
         what = "CREATE" if info.get("error", {}).get("code") == _NOT_FOUND else "UPDATE"
         answer = await self._request(f"STREAM.{what}.{self._name}", self._config)
         if "error" in answer:
-            logger.error("no history", stream=self._name, error=answer["error"]["description"])
             raise NotHeard(f"{self._name}: {answer['error']['description']}")
         self._is_made = True
 

@@ -192,7 +192,7 @@ class NatsNodes:
                     self._notes.heard(said)
                 case _:
                     pass
-        except (ValueError, KeyError, TypeError, AttributeError, NotHeard) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, NotHeard) as error:
             logger.debug("not understood", subject=message.subject, error=str(error)[:100])
 
     def _see(self, said: dict[str, Any]) -> None:

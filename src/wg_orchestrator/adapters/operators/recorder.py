@@ -47,6 +47,7 @@ class Recorder:
         self._clock = clock
         self._waiting: deque[Record] = deque()
         self._given_up = 0
+        self._is_held_up = False
         self._stopping = asyncio.Event()
         tenants.follow(self._see)
 
@@ -111,8 +112,13 @@ class Recorder:
             try:
                 await self._history.put(batch)
             except Unavailable as error:
-                logger.warning("history waits", records=len(self._waiting), error=str(error))
+                if not self._is_held_up:
+                    logger.warning("history waits", records=len(self._waiting), error=str(error))
+                self._is_held_up = True
                 return
+            except Exception:  # A fault of ours: what it can't take must not hold up what comes after it.
+                logger.exception("history lost", records=len(batch))
+            self._is_held_up = False
             # Of these, some may have been given up meanwhile.
             for _ in range(len(batch) - (self._given_up - given_up)):
                 self._waiting.popleft()

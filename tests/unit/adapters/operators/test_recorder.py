@@ -22,12 +22,16 @@ class Fragile:
     def __init__(self) -> None:
         self.stored: list[Record] = []
         self.is_whole = True
+        self.fault: Exception | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         yield
 
     async def put(self, records: Sequence[Record]) -> None:
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
         if not self.is_whole:
             raise Unavailable("broken")
         self.stored += records
@@ -87,3 +91,40 @@ async def test_what_another_node_writes_down_is_not_written_down_here() -> None:
     async with Recorder(history, tenants, Elsewhere("a")).running():
         await come_and_go(tenants, 1)
     assert history.stored == []
+
+
+async def test_what_the_history_fails_at_holds_up_nothing_that_comes_after_it() -> None:
+    tenants, history = a_repository(), Fragile()
+    recording = Recorder(history, tenants, OneNode("a"))
+    async with recording.running():
+        history.fault = RuntimeError("a fault of ours")
+        await come_and_go(tenants, 1)
+        await recording.store()
+        await come_and_go(tenants, 2)
+    assert [one.stay.peer.display_name for one in history.stored] == ["peer-2", "peer-2"]
+
+
+class Slow(Fragile):
+    """One while which stores, something else happens."""
+
+    def __init__(self, tenants: InMemoryTenantRepository) -> None:
+        super().__init__()
+        self._tenants = tenants
+        self.batches: list[int] = []
+
+    async def put(self, records: Sequence[Record]) -> None:
+        self.batches.append(len(records))
+        if len(self.batches) < 5:
+            await come_and_go(self._tenants, 100 + len(self.batches))
+        await super().put(records)
+
+
+async def test_what_comes_while_a_batch_is_stored_waits_for_the_next_one() -> None:
+    tenants = a_repository()
+    history = Slow(tenants)
+    recording = Recorder(history, tenants, OneNode("a"))
+    await come_and_go(tenants, 1)
+    await recording.store()
+    assert history.batches == [2]
+    await recording.store()
+    assert history.batches == [2, 2]
