@@ -12,7 +12,7 @@ import pytest
 from harness.invitations import bearer
 from harness.keys import a_key_text
 from tests.integration.event_reader import Reader
-from tests.integration.service import PATIENCE, Client
+from tests.integration.service import PATIENCE, Client, refused
 from tests.integration.test_operators import TOKEN, operated, problem
 from tests.integration.v2_client import V2Client
 
@@ -103,6 +103,26 @@ async def test_the_command_prints_it_and_goes_on_after_a_restart(tmp_path: Path)
                 await Client.join(again, number + 1)
                 with anyio.fail_after(PATIENCE):
                     assert json.loads(await process.stdout.readline())["event"] == "joined"
+        finally:
+            process.kill()
+            await process.communicate()
+
+
+async def test_the_command_prints_who_was_refused(tmp_path: Path) -> None:
+    async with operated(tmp_path) as (service, api):
+        words = ("events", "--admin", str(api.base_url), "--admin-token-file", "token")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "wg_orchestrator", *words), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            reading = asyncio.create_task(process.stdout.readline())
+            with anyio.fail_after(PATIENCE):
+                while not reading.done():
+                    assert await refused(service, "no join") == (4501, "malformed join")
+                    await asyncio.wait([reading], timeout=0.1)
+            _, *told = reading.result().decode().split(" ")
+            assert " ".join(told) == "acme refused (malformed join) node-1\n"
         finally:
             process.kill()
             await process.communicate()

@@ -59,6 +59,7 @@ def _print(event: str, data: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{data['at']} gap: events may be missing here")
     else:
         cause = f" ({data['cause']})" if data["cause"] else ""
-        text = f"{data['at']} {data['tenant']} {event}{cause} {data['virtual_ip']} {data['display_name']}"
-        click.echo(visible(text))
+        node = data["node"] if data["virtual_ip"] is None else None
+        parts = (data["at"], data["tenant"], f"{event}{cause}", data["virtual_ip"], data["display_name"], node)
+        click.echo(visible(" ".join(part for part in parts if part is not None)))
     sys.stdout.flush()
