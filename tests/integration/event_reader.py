@@ -47,17 +47,18 @@ class Reader:
         async for line in response.aiter_lines():
             name, _, value = line.partition(": ")
             match name:
-                case "retry":
-                    begun.set()
                 case "id":
                     event_id = value
                 case "event":
                     event = value
                 case "data":
                     data = value
-                case "" if data:
-                    self.events.append((event, json.loads(data)))
-                    self.last_id, event, data = event_id or self.last_id, "", ""
+                case "":
+                    begun.set()
+                    self.last_id = event_id or self.last_id
+                    if data:
+                        self.events.append((event, json.loads(data)))
+                    event, data = "", ""
                 case _:
                     pass
 

@@ -24,7 +24,8 @@ def show_events(admin: str, token_file: Path | None, tenant: str | None, as_json
             try:
                 for event, data, at in _parsed(api.lines("events", last_id=last_id, **query), last_id):
                     last_id, was_there, delays = at, True, retry_delays()
-                    _print(event, data, as_json)
+                    if event:
+                        _print(event, data, as_json)
             except Lost as lost:
                 if not was_there:
                     raise
@@ -37,7 +38,9 @@ def show_events(admin: str, token_file: Path | None, tenant: str | None, as_json
 
 
 def _parsed(lines: Iterator[str], last_id: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The events of a stream: their names, their data, and the id that each is to be gone on after."""
+    """The events of a stream: their names, their data, and the id that each is to be gone on after. One without a name
+    says only where the stream begins.
+    """
     event, data = "", ""
     for line in lines:
         name, _, value = line.partition(": ")
@@ -47,8 +50,8 @@ def _parsed(lines: Iterator[str], last_id: str) -> Iterator[tuple[str, dict[str,
             event = value
         elif name == "data":
             data = value
-        elif not line and data:
-            yield event, json.loads(data), last_id
+        elif not line:
+            yield event, json.loads(data or "{}"), last_id
             event, data = "", ""
 
 

@@ -20,7 +20,7 @@ class Place:
     """
 
     event: str
-    """The id of the latest event of a tenant; empty if there was none."""
+    """The id of the latest event of a tenant; or a name for the start of a node's log, if there was none."""
     heard: Heard
 
     def __str__(self) -> str:
@@ -52,6 +52,10 @@ class Entry:
         self._at = at
         self._node = node
         self._text: bytes | None = None
+
+    def at_place(self, place: Place) -> "Entry":
+        """The same, told to a reader that is there then."""
+        return Entry(self.what, self._at, place, self._node)
 
     def concerns(self, tenant: str | None) -> bool:
         """Whether it is told to who reads of this tenant alone. None reads of all."""

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from itertools import islice
+from secrets import token_hex
 
 import anyio
 
@@ -38,7 +39,9 @@ class EventLog:
         self._entries: deque[Entry] = deque(maxlen=kept)
         self._count = 0
         """Of all entries that there were."""
-        self._event = ""
+        # Where a reader is that begins before anything has happened; no other node knows that place.
+        self._event = f"start-{token_hex(8)}"
+        self._start = self._event
         self._heard: Heard = {}
         self._down = frozenset[str]()
         self._news = asyncio.Event()
@@ -80,12 +83,14 @@ class EventLog:
     async def read(self, last_id: str | None, tenant: str | None) -> AsyncIterator[bytes]:
         """The stream, until `end`: from after the event with that id, or from now on; with a `tenant`, its own."""
         position = self._count
-        yield b"retry: 1000\n\n"
+        # With the place where it begins: who breaks off before the first event goes on from there too.
+        begins = "" if last_id else f"id: {Place(self._event, self._heard)}\n"
+        yield f"retry: 1000\n{begins}\n".encode()
+        ahead: dict[str, int] = {}
+        missed = b""
         if last_id:
-            missed = self._missed(last_id)
-            position = self._count
-            for first in range(0, len(missed), _AT_ONCE):
-                yield b"".join(entry.text() for entry in missed[first : first + _AT_ONCE] if entry.concerns(tenant))
+            position, before, ahead = self._resume(last_id)
+            missed = b"".join(entry.text() for entry in before if entry.concerns(tenant))
         while not self._is_over:
             oldest = self._count - len(self._entries)
             if position < oldest:
@@ -94,7 +99,7 @@ class EventLog:
                 continue
             batch = list(islice(self._entries, position - oldest, position - oldest + _AT_ONCE))
             position += len(batch)
-            text = b"".join(entry.text() for entry in batch if entry.concerns(tenant))
+            text, missed = missed + b"".join(_texts(batch, tenant, ahead)), b""
             if text:
                 yield text
             elif not batch:
@@ -106,21 +111,41 @@ class EventLog:
                 else:
                     await anyio.sleep(_GATHERING)
 
-    def _missed(self, last_id: str) -> list[Entry]:
-        """What a reader has missed that was told of the entry with this id last: the entries of tenants after it, and
-        all notes that it was not told of, wherever they are here. Just a gap, if that is not known.
+    def _resume(self, last_id: str) -> tuple[int, list[Entry], dict[str, int]]:
+        """For a reader that was told of the entry with this id last: the position from which it goes on; the notes from
+        before that it was not told of; and of processes of which it was told more than this node by that position, the
+        number of the last note. If the place is not known, it goes on from now, with a gap.
         """
         entries = list(self._entries)
+        oldest = self._count - len(entries)
         try:
             place = Place.parse(last_id)
             known = [isinstance(one.what, Committed) and one.place.event == place.event for one in entries]
-            began = place.event == "" and len(entries) == self._count
-            first = 0 if began else known.index(True) + 1
+            first = 0 if place.event == self._start and oldest == 0 else known.index(True) + 1
         except ValueError:
-            return [Entry(None, int(time.time()), Place("", {}))]
-        before = [one for one in entries[:first] if isinstance(one.what, Note) and not place.has(one.what)]
-        after = [one for one in entries[first:] if not (isinstance(one.what, Note) and place.has(one.what))]
-        return before + after
+            return self._count, [Entry(None, time.time(), Place(self._event, self._heard))], {}
+        here = entries[first - 1].place.heard if first else {}
+        ahead = {by: number for by, number in place.heard.items() if number > here.get(by, 0)}
+        before, heard = list[Entry](), dict(place.heard)
+        for entry in entries[:first]:
+            note = entry.what
+            if isinstance(note, Note) and not place.has(note):
+                heard[note.by] = note.number
+                before.append(entry.at_place(Place(place.event, dict(heard))))
+        return oldest + first, before, ahead
+
+
+def _texts(entries: Iterable[Entry], tenant: str | None, ahead: dict[str, int]) -> Iterator[bytes]:
+    """`ahead`: of processes of which the reader was told more than this node was, the number of the last note."""
+    for entry in entries:
+        what = entry.what
+        if ahead and isinstance(what, Note) and what.number <= ahead.get(what.by, 0):
+            if what.number == ahead[what.by]:
+                del ahead[what.by]
+        elif entry.concerns(tenant):
+            place = entry.place
+            known = entry.at_place(Place(place.event, {**place.heard, **ahead})) if ahead else entry
+            yield known.text()
 
 
 def _gap() -> bytes:

@@ -48,7 +48,7 @@ async def told(stream: AsyncIterator[bytes]) -> list[tuple[str, str, dict[str, A
 
 
 async def begun(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    assert await anext(stream) == b"retry: 1000\n\n"
+    assert (await anext(stream)).startswith(b"retry: 1000\n")
     return stream
 
 
@@ -141,6 +141,8 @@ async def test_a_reader_goes_on_where_notes_are_in_another_order_and_misses_none
     here, there = Told("node-1"), Told("node-3")
     one, two = Log(kept=20, nodes=here), Log(kept=20, nodes=there)
     two.tenants.era = one.tenants.era  # As on NATS: the same events, in the same order, on both.
+    await one.happen(7)
+    await two.happen(7)
     reader = await begun(one.log.read(None, None))
     here.tell("a", 1)
     await one.happen(1)
@@ -157,6 +159,27 @@ async def test_a_reader_goes_on_where_notes_are_in_another_order_and_misses_none
         members = [kind for kind in before + rest if kind in ("joined", "left")]
         assert members == ["joined", "left", "joined", "left"]
         assert sorted(kind for kind in before + rest if kind not in members) == ["a1", "a2", "b1"]
+
+
+async def test_a_note_that_comes_late_here_is_not_told_again_and_no_id_forgets_it() -> None:
+    here, there = Told("node-1"), Told("node-3")
+    one, two = Log(kept=20, nodes=here), Log(kept=20, nodes=there)
+    two.tenants.era = one.tenants.era
+    reader = await begun(one.log.read(None, None))
+    await one.happen(1)
+    here.tell("b", 1)
+    (*_, (last_id, _, _)) = await told(reader)
+    await two.happen(1)
+    again = await begun(two.log.read(last_id, None))
+    await two.happen(2)
+    (*_, (later, _, _)) = events = await told(again)
+    assert kinds(events) == ["joined", "left"]
+    there.tell("b", 1)
+    there.tell("a", 1)
+    assert kinds(await told(again)) == ["a1"]
+    # The id of an event before the note was heard of here says that the reader has it.
+    third = await begun(two.log.read(later, None))
+    assert kinds(await told(third)) == ["a1"]
 
 
 async def test_a_note_that_was_lost_on_its_way_is_a_gap() -> None:
@@ -177,6 +200,15 @@ async def test_a_node_that_two_find_down_is_told_of_once() -> None:
     nodes.tell("c", 1, "node_up")
     nodes.tell("a", 2, "node_down")
     assert [name for _, name, _ in await told(stream)] == ["node_down", "node_up", "node_down"]
+
+
+async def test_who_breaks_off_before_the_first_event_goes_on_from_the_beginning() -> None:
+    log, other = Log(), Log()
+    beginning = (await anext(log.log.read(None, None))).decode().removesuffix("\n\n").rpartition("id: ")[2]
+    await log.happen(1)
+    await other.happen(1)
+    assert kinds(await told(await begun(log.log.read(beginning, None)))) == ["joined", "left"]
+    assert kinds(await told(await begun(other.log.read(beginning, None)))) == ["gap"]
 
 
 async def test_an_id_that_is_none_is_a_gap() -> None:

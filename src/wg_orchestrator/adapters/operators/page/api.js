@@ -76,7 +76,8 @@ export class Api {
   }
 }
 
-/** One event of a stream (WHATWG HTML, section 9.2), as this service writes it; null is a comment. */
+/** One event of a stream (WHATWG HTML, section 9.2), as this service writes it; null is a comment. Without a name, it says
+ *  only where the stream begins. */
 export function parsed(part) {
   let id = null, name = null, data = null;
   for (const line of part.split("\n")) {
@@ -84,7 +85,7 @@ export function parsed(part) {
     else if (line.startsWith("event: ")) name = line.slice(7);
     else if (line.startsWith("data: ")) data = JSON.parse(line.slice(6));
   }
-  return name === null ? null : [id, name, data];
+  return name === null && id === null ? null : [id, name, data];
 }
 
 function within(time, promise) {

@@ -79,6 +79,7 @@ async function follow() {
         for (const [id, name, data] of events) {
           if (tenant !== chosen) break;
           if (id !== null) lastId = id;
+          if (name === null) continue;
           if (name === "gap") isListed = false;
           else if (data.tenant === chosen && data.virtual_ip) roster.apply(name, data);
           log.add(name, data);
