@@ -324,5 +324,6 @@ async def test_a_peer_that_resumes_goes_on() -> None:
         assert not (await machine.agent.status()).connected
         machine.link.says(Resumed(10, "session", GRACE, ADDRESS, NETWORK))
         await machine.until_said(f"back in as {ADDRESS}")
+        await machine.until_applied(10)  # On this connection, the service was told nothing.
         assert (await machine.agent.status()).connected
         assert machine.remembered == 1

@@ -32,3 +32,11 @@ def test_of_many_those_that_are_reached_come_first() -> None:
     assert news is not None
     assert len(news) == 64
     assert next(iter(news.items())) == (THREE, DIRECT)
+
+
+def test_on_another_connection_the_revision_is_news_too() -> None:
+    reports = Reports()
+    reports.told(5, {}, 100.0)
+    assert reports.news(5, {}) is None
+    reports.begin_anew()
+    assert reports.news(5, {}) == {}

@@ -64,6 +64,18 @@ def test_a_flood_is_summed_up_when_it_goes_on_too(lines: list[Any], pass_time: A
     assert [line["event"] for line in lines] == ["refused", "refused, many more", "refused"]
 
 
+def test_who_follows_hears_what_is_logged_and_how_much_was_left_out(lines: list[Any], pass_time: Any) -> None:
+    telemetry, heard = Telemetry(0.1), list[Any]()
+    telemetry.follow(lambda event, reason, fields: heard.append((event, reason, dict(fields))))
+    for _ in range(4):
+        telemetry.info("refused", "policy", lambda: {"tenant": "acme"}, source="192.0.2.1")
+    pass_time(WINDOW)
+    telemetry.sum_up()
+    fields = {"source": "192.0.2.1", "tenant": "acme"}
+    assert heard == [("refused", "policy", fields), ("refused", "policy, 3 more", {})]
+    assert len(lines) == 2
+
+
 def test_a_fault_is_logged_with_its_traceback_and_not_for_ever(lines: list[Any]) -> None:
     telemetry = Telemetry(0.1)
     for _ in range(3):
