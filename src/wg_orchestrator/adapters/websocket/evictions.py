@@ -125,16 +125,18 @@ class Evictions:
         if not self._sessions.has(stay):
             await asyncio.sleep(_OTHERS)
         while self._is_in(stay) and (cause := self._control.end_of(stay)) is not None:
+            self._receipts.tries(stay)
             try:
                 async with self._limiter:
                     put_out = await self._service.put_out(stay.tenant_id, stay.peer.public_key, cause)
-            except Exception:
-                self._telemetry.failed("not put out", stay.tenant_id)
-            else:
                 if put_out is not None and not self._is_in(stay):
                     self._receipts.count(put_out)
                     self._telemetry.put_out(put_out, cause.value)
                     return
+            except Exception:
+                self._telemetry.failed("not put out", stay.tenant_id)
+            finally:
+                self._receipts.has_tried(stay)
             await asyncio.sleep(_AGAIN)
 
     def _is_in(self, stay: Stay) -> bool:

@@ -30,6 +30,8 @@ class _Open:
     revisions: dict[TenantId, int] = field(default_factory=dict)
     """The revision of each tenant from which on all are out."""
     put_out: int = 0
+    trying: set[StayId] = field(default_factory=set)
+    """Stays that this node is just ending: it has to be counted whether it did."""
     said: Report | None = None
 
 
@@ -69,6 +71,17 @@ class Receipts:
             self._open.append(_Open(revocation, {stay.id for stay in stays}))
             self._has_work.set()
 
+    def tries(self, stay: Stay) -> None:
+        """It is begun here to put out the peer of this stay."""
+        for one in self._open:
+            if one.revocation.covers(stay):
+                one.trying.add(stay.id)
+
+    def has_tried(self, stay: Stay) -> None:
+        """It was counted, if it was this node that has put it out."""
+        for one in self._open:
+            one.trying.discard(stay.id)
+
     def count(self, stay: Stay) -> None:
         """Note that this node has put out the peer of this stay."""
         for one in self._open:
@@ -104,7 +117,7 @@ class Receipts:
             one.before = sum(report.put_out for report in said if report.node == self._node)
         now = self._clock()
         by, of = self._connected.applied(one.revisions)
-        is_done = not one.waiting and by == of
+        is_done = not one.waiting and not one.trying and by == of
         since = int(now) if is_done else None
         report = Report(self._node, one.before + one.put_out, of, by, since)
         if one.said is None or replace(one.said, since=since) != report or (one.said.since is None) != (since is None):
