@@ -89,9 +89,13 @@ async def test_a_fault_at_any_call_costs_nobody_a_place_and_leaves_no_wrong_pict
     """
     faults = Faults(monkeypatch, PLACES, after=after)
     struck: set[str] = set()
+    every = {f"{owner.__name__}.{name}" for owner, name in PLACES}
     with capture_logs():
-        await _strike_each_call(faults, struck)
-    assert struck == {f"{owner.__name__}.{name}" for owner, name in PLACES}
+        for _ in range(3):  # Which call is the nth one differs from time to time, so that one may be passed over.
+            await _strike_each_call(faults, struck)
+            if struck == every:
+                break
+    assert struck == every
 
 
 async def _strike_each_call(faults: Faults, struck: set[str]) -> None:
