@@ -54,7 +54,7 @@ class NatsNodes:
         """`process` is what the ids of stays begin with that begin here."""
         self._name = name
         self._prefix = f"{stream}-nodes"
-        self.connection = self._connection = Connection(connection, timings)
+        self.connection = Connection(connection, timings)
         """Made within `running`, and again whenever it is lost."""
         self._timings = timings
         self._process = process
@@ -110,7 +110,7 @@ class NatsNodes:
         answered = {self._name: self._answer(question)}
         try:
             with anyio.move_on_after(_PATIENCE):
-                await self._connection.send(f"{self._prefix}.ask", _json({"number": number, "ask": question}), None)
+                await self.connection.send(f"{self._prefix}.ask", _json({"number": number, "ask": question}), None)
                 while self._awaited() - answered.keys():
                     name, answer = await answers.get()
                     answered[name] = answer
@@ -131,11 +131,11 @@ class NatsNodes:
             with anyio.move_on_after(_CLOSING_TIME, shield=True):
                 try:
                     await self._say(has_stopped=True)
-                    await self._connection.client.flush()
+                    await self.connection.client.flush()
                 except Exception as error:
                     logger.debug("nodes not told of the end", error=str(error))
             with anyio.move_on_after(_CLOSING_TIME, shield=True):
-                await self._connection.close()
+                await self.connection.close()
 
     def _awaited(self) -> set[str]:
         now = time.monotonic()
@@ -150,8 +150,8 @@ class NatsNodes:
         subscribed, was_here = 0, False
         while True:
             try:
-                await self._connection.connect()
-                client = self._connection.client
+                await self.connection.connect()
+                client = self.connection.client
                 if id(client) != subscribed:  # The client itself renews its subscriptions when it connects again.
                     await client.subscribe(f"{self._prefix}.>", cb=self._hear)
                     subscribed = id(client)
@@ -161,7 +161,7 @@ class NatsNodes:
                     self._notes.tell("node_up", self._name)
                 self._watch()
                 for said in self._notes.take():
-                    await self._connection.send(f"{self._prefix}.note", _json(said), None)
+                    await self.connection.send(f"{self._prefix}.note", _json(said), None)
             except NotHeard as error:
                 logger.debug("not said to be there", error=str(error))
             except Exception:
@@ -176,7 +176,7 @@ class NatsNodes:
 
     async def _say(self, has_stopped: bool = False) -> None:
         said = {"node": self._name, "process": self._process, "since": self._since, "peers": self._peers()}
-        await self._connection.send(f"{self._prefix}.here", _json({**said, "stopped": has_stopped}), None)
+        await self.connection.send(f"{self._prefix}.here", _json({**said, "stopped": has_stopped}), None)
 
     async def _hear(self, message: Msg) -> None:
         try:
@@ -217,7 +217,7 @@ class NatsNodes:
                 "process": self._process,
                 "answer": self._answer(said["ask"]),
             }
-            await self._connection.send(f"{self._prefix}.answer", _json(answer), None)
+            await self.connection.send(f"{self._prefix}.answer", _json(answer), None)
 
     def _take(self, said: dict[str, Any]) -> None:
         answers = self._asked.get(str(said["number"]))

@@ -28,7 +28,7 @@ class SqliteAdmissionRecords:
         """Raises Unusable."""
         self._connection = opened(path)
         self._version = -1
-        self.database = self._database = Database(self._connection, self._look)
+        self.database = Database(self._connection, self._look)
         self._revocations: dict[RevocationId, Revocation] = {}
         self._found: dict[RevocationId, Revocation] | None = None
         """Revocations as another process has left them, which nobody here was told of yet."""
@@ -41,14 +41,14 @@ class SqliteAdmissionRecords:
     async def running(self) -> AsyncIterator[None]:
         """Store what is asked for, and look for what other processes have written, meanwhile."""
         self._loop = asyncio.get_running_loop()
-        self._database.start()
+        self.database.start()
         looking = asyncio.create_task(self._keep_looking())
         try:
             yield
         finally:
             looking.cancel()
             await asyncio.wait([looking])
-            await asyncio.to_thread(self._database.stop)
+            await asyncio.to_thread(self.database.stop)
 
     def is_ready(self) -> bool:
         return True
@@ -65,7 +65,7 @@ class SqliteAdmissionRecords:
                 connection.execute(put, values)
             return Admitted(use.since, use.is_settled)
 
-        return await self._database.ask(work)
+        return await self.database.ask(work)
 
     async def settle(self, grant: Grant, tenant_id: TenantId, key: PublicKey) -> None:
         # It is in no hurry: until it is stored, the use is reserved for the key.
@@ -92,17 +92,17 @@ class SqliteAdmissionRecords:
                     (after.pending, after.is_settled, invitation, key.text),
                 )
 
-        await self._database.ask(work, linger=linger)
+        await self.database.ask(work, linger=linger)
 
     async def note(self, grant: Grant, tenant_id: TenantId) -> None:
-        await self._database.ask(lambda connection: _know(connection, grant, tenant_id))
+        await self.database.ask(lambda connection: _know(connection, grant, tenant_id))
 
     async def invitations(self) -> list[InvitationUse]:
-        return await self._database.ask(read_invitations)
+        return await self.database.ask(read_invitations)
 
     async def has_admitted(self, invitation: InvitationId) -> bool:
         found = "SELECT EXISTS (SELECT 1 FROM uses WHERE invitation = ?)"
-        return await self._database.ask(lambda one: bool(one.execute(found, (invitation,)).fetchone()[0]))
+        return await self.database.ask(lambda one: bool(one.execute(found, (invitation,)).fetchone()[0]))
 
     def follow(self, follower: Callable[[RevocationId, Revocation | None], None]) -> None:
         for revocation in self._revocations.values():
@@ -110,11 +110,11 @@ class SqliteAdmissionRecords:
         self._followers.append(follower)
 
     async def revoke(self, revocation: Revocation) -> None:
-        await self._database.ask(lambda connection: put_revocation(connection, revocation))
+        await self.database.ask(lambda connection: put_revocation(connection, revocation))
         self._tell(revocation.id, revocation)
 
     async def withdraw(self, revocation_id: RevocationId) -> bool:
-        was_there = await self._database.ask(lambda connection: delete_revocation(connection, revocation_id))
+        was_there = await self.database.ask(lambda connection: delete_revocation(connection, revocation_id))
         if was_there:
             self._tell(revocation_id, None)
         return was_there
@@ -122,10 +122,10 @@ class SqliteAdmissionRecords:
     async def report(self, revocation_id: RevocationId, report: Report) -> None:
         put = "INSERT OR REPLACE INTO reports SELECT ?, ?, ?, ?, ?, ? FROM revocations WHERE id = ?"
         values = (revocation_id, report.node, report.put_out, report.of, report.by, report.since, revocation_id)
-        await self._database.ask(lambda connection: connection.execute(put, values) and None)
+        await self.database.ask(lambda connection: connection.execute(put, values) and None)
 
     async def reports(self, revocation_id: RevocationId) -> list[Report]:
-        return await self._database.ask(lambda connection: read_reports(connection, revocation_id))
+        return await self.database.ask(lambda connection: read_reports(connection, revocation_id))
 
     # What other processes have written
 
@@ -151,7 +151,7 @@ class SqliteAdmissionRecords:
         while True:
             await asyncio.sleep(_INTERVAL)
             try:
-                await self._database.ask(lambda _: None)
+                await self.database.ask(lambda _: None)
             except Unavailable:
                 continue
 
