@@ -17,7 +17,7 @@ class Watched(Server):
         (admin,) = free_ports(1)
         super().__init__(command, {"admin_port": admin})
         words = (sys.executable, "-m", "bench.watching", f"http://127.0.0.1:{admin}", tenant(0))
-        self._watching = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self._watching = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
         said = self._watching.stdout
         if said is None or said.readline() != "watching\n":
             self.stop()

@@ -42,7 +42,7 @@ async def main(url: str, tenant: str) -> None:
         await page.locator("#link[data-state=live]").wait_for(timeout=_PATIENCE * 1000)
         readers = [asyncio.create_task(read(client, url)) for _ in range(READERS)]
         await page.evaluate(COUNT_FRAMES)
-        print("watching", flush=True)  # noqa: T201
+        print("watching", flush=True)  # noqa: T201 - for its parent
         await is_over
         answer = await page.evaluate(ASK)
         for reader in readers:
@@ -50,7 +50,7 @@ async def main(url: str, tenant: str) -> None:
         await browser.close()
     times = answer.pop("sorted")
     answer |= {"median": times[len(times) // 2], "p99": times[int(len(times) * 0.99)], "longest": times[-1]}
-    print(json.dumps(answer), flush=True)  # noqa: T201
+    print(json.dumps(answer), flush=True)  # noqa: T201 - for its parent
 
 
 async def read(client: httpx2.AsyncClient, url: str) -> None:

@@ -19,8 +19,8 @@ class Reports:
         self._revision, self._paths = None, {}
 
     def news(self, revision: int, kinds: Mapping[VirtualIP, PathKind]) -> Mapping[VirtualIP, PathKind] | None:
-        """How peers are reached that it was told otherwise, or not; of many, those that are reached first. None: it
-        knows all of it, and that the interface is as of this revision.
+        """What the service does not know yet of how peers are reached. If there are too many peers, those that are
+        reached come first. None: there is nothing new, and it knows this revision too.
         """
         reported = sorted(kinds, key=lambda address: kinds[address] is PathKind.NONE)[:MAX_PATHS]
         self._paths = {address: kind for address, kind in self._paths.items() if address in kinds}

@@ -123,7 +123,7 @@ class NatsHistory:
             await consumer.unsubscribe()
 
     async def _ensure(self) -> None:
-        """Make the stream, if it is not there, and have it keep what it keeps for as long as it is to be kept."""
+        """Make the stream if it is not there, and set how long it keeps its messages."""
         if self._is_made:
             return
         info = await self._request(f"STREAM.INFO.{self._name}", {})

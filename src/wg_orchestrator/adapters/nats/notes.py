@@ -50,8 +50,8 @@ class Notes:
             self._pass_on(Note(process, number, kind, at, str(said["node"]), tenant, cause))
 
     def see(self, up: Iterable[str], down: Iterable[str]) -> None:
-        """The other nodes that are up, or silent, and those that are down. Of those that are up, the one whose name is
-        the least tells what has changed.
+        """Know which other nodes are up (or silent), and which are down. Of all that are up, the one whose name comes
+        first tells what has changed.
         """
         before, self._down = self._down, frozenset(down)
         if all(self._node < name for name in up):

@@ -81,9 +81,11 @@ class EventLog:
         self._news.set()
 
     async def read(self, last_id: str | None, tenant: str | None) -> AsyncIterator[bytes]:
-        """The stream, until `end`: from after the event with that id, or from now on; with a `tenant`, its own."""
+        """The stream, until `end`. It begins after the event with that id; without one, now. With a `tenant`, it
+        has the events of that tenant alone.
+        """
         position = self._count
-        # With the place where it begins: who breaks off before the first event goes on from there too.
+        # The id of the beginning, so that a reader that breaks off before the first event can go on from there.
         begins = "" if last_id else f"id: {Place(self._event, self._heard)}\n"
         yield f"retry: 1000\n{begins}\n".encode()
         ahead: dict[str, int] = {}
@@ -112,9 +114,9 @@ class EventLog:
                     await anyio.sleep(_GATHERING)
 
     def _resume(self, last_id: str) -> tuple[int, list[Entry], dict[str, int]]:
-        """For a reader that was told of the entry with this id last: the position from which it goes on; the notes from
-        before that it was not told of; and of processes of which it was told more than this node by that position, the
-        number of the last note. If the place is not known, it goes on from now, with a gap.
+        """Where a reader goes on that has this id. Returns the position; the notes from before it that the reader
+        lacks; and what it has heard on another node that was not heard here by then: the number of the last note of each such
+        process. If the id is not known here, the reader goes on from now, with a gap.
         """
         entries = list(self._entries)
         oldest = self._count - len(entries)
@@ -136,7 +138,9 @@ class EventLog:
 
 
 def _texts(entries: Iterable[Entry], tenant: str | None, ahead: dict[str, int]) -> Iterator[bytes]:
-    """`ahead`: of processes of which the reader was told more than this node was, the number of the last note."""
+    """What to send of these entries. `ahead`: the last note of each process of which the reader has heard more than
+    this node. Those notes are left out until this node has heard as much.
+    """
     for entry in entries:
         what = entry.what
         if ahead and isinstance(what, Note) and what.number <= ahead.get(what.by, 0):

@@ -72,13 +72,13 @@ class Receipts:
             self._has_work.set()
 
     def tries(self, stay: Stay) -> None:
-        """It is begun here to put out the peer of this stay."""
+        """Note that this node begins to put out the peer of this stay."""
         for one in self._open:
             if one.revocation.covers(stay):
                 one.trying.add(stay.id)
 
     def has_tried(self, stay: Stay) -> None:
-        """It was counted, if it was this node that has put it out."""
+        """Note that this is over. If this node has put it out, that was counted before."""
         for one in self._open:
             one.trying.discard(stay.id)
 
