@@ -115,8 +115,8 @@ class EventLog:
 
     def _resume(self, last_id: str) -> tuple[int, list[Entry], dict[str, int]]:
         """Where a reader goes on that has this id. Returns the position; the notes from before it that the reader
-        lacks; and what it has heard on another node that was not heard here by then: the number of the last note of each such
-        process. If the id is not known here, the reader goes on from now, with a gap.
+        lacks; and what it has heard on another node that was not heard here by then: the number of the last note of
+        each such process. If the id is not known here, the reader goes on from now, with a gap.
         """
         entries = list(self._entries)
         oldest = self._count - len(entries)
